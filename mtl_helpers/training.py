@@ -1,0 +1,489 @@
+"""Train a multi-task model: a loop short enough to read, and what it needs to be trusted.
+
+``fit`` shuffles, adds up the task losses, steps, evaluates, stops early, and writes checkpoints
+from which a killed run resumes to the numbers of an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from tqdm.auto import tqdm
+
+from mtl_helpers.balancing import Balance, make_balance
+from mtl_helpers.datasets.base import MultiTaskData
+from mtl_helpers.files import write_whole
+from mtl_helpers.tasks import Task, by_name
+
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "rmsprop": torch.optim.RMSprop,
+    "adagrad": torch.optim.Adagrad,
+}
+
+
+@dataclass
+class History:
+    """What happened in a training run, one entry an epoch.
+
+    Attributes:
+        train_losses: mean training loss by task, each measured while the epoch went on.
+        valid_losses: mean validation loss by task, after the epoch (empty without ``valid``).
+        valid_scores: validation metric by task, after the epoch (empty without ``valid``).
+        best_epoch: the epoch (from 1) that ``monitor`` liked best; None without ``valid``.
+        stopped_early: whether ``patience`` ran out before the last epoch.
+        resumed_from: epochs that were read from a checkpoint instead of run.
+    """
+
+    train_losses: dict[str, list[float]] = field(default_factory=dict)
+    valid_losses: dict[str, list[float]] = field(default_factory=dict)
+    valid_scores: dict[str, list[float]] = field(default_factory=dict)
+    best_epoch: int | None = None
+    stopped_early: bool = False
+    resumed_from: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """Number of epochs run so far."""
+        return max((len(values) for values in self.train_losses.values()), default=0)
+
+
+def batches(
+    examples: int, batch_size: int | None, generator: torch.Generator | None = None
+) -> Iterator[Tensor]:
+    """Deal all example indices into batches, in a drawn order; the last batch may be short.
+
+    Args:
+        examples: how many there are.
+        batch_size: examples a batch; None puts all of them into one, in their own order.
+        generator: where the order is drawn from; the global one when left out.
+
+    Yields:
+        Index tensors [B].
+
+    Raises:
+        ValueError: no examples, or a batch size below 1.
+    """
+    if examples < 1 or (batch_size is not None and batch_size < 1):
+        raise ValueError(
+            "batches needs at least one example and a batch size of at least 1; "
+            f"found {examples} examples and batch size {batch_size}"
+        )
+    if batch_size is None:
+        yield torch.arange(examples)
+    else:
+        yield from torch.randperm(examples, generator=generator).split(batch_size)
+
+
+def make_optimizer(
+    optimizer: str | OptimizerFactory, parameters: Iterable[nn.Parameter], lr: float
+) -> torch.optim.Optimizer:
+    """Build an optimiser from its name, or call the factory given.
+
+    Args:
+        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"adagrad"``, or a function
+            from parameters to an optimiser (then ``lr`` is not used).
+        parameters: what it may change.
+        lr: learning rate.
+
+    Raises:
+        ValueError: an unknown name, or a learning rate that is not a positive number.
+    """
+    if callable(optimizer):
+        return optimizer(parameters)
+    if optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"unknown optimizer {optimizer!r}; use one of {', '.join(OPTIMIZERS)} or a function "
+            "from parameters to an optimiser"
+        )
+    if not 0 < lr < float("inf"):
+        raise ValueError(f"the learning rate must be a positive number; found {lr}")
+    return OPTIMIZERS[optimizer](parameters, lr=lr)
+
+
+def task_losses(
+    outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[Task]
+) -> Tensor:
+    """Give the loss of each task, in the order of ``tasks``: [K]."""
+    return torch.stack([task.mean_loss(outputs[task.name], targets[task.name]) for task in tasks])
+
+
+def fit(
+    model: nn.Module,
+    tasks: Sequence[Task],
+    train: MultiTaskData,
+    valid: MultiTaskData | None = None,
+    *,
+    balance: str | Mapping[str, float] | Balance = "equal",
+    optimizer: str | OptimizerFactory = "adam",
+    lr: float = 1e-3,
+    epochs: int,
+    batch_size: int | None = 64,
+    seed: int = 0,
+    patience: int | None = None,
+    monitor: str = "loss",
+    checkpoint: str | Path | None = None,
+    progress: bool | None = None,
+) -> History:
+    """Train a model on several tasks at once. The model is changed in place.
+
+    Args:
+        model: ``forward(x)`` returns ``{task name: output}``.
+        tasks: what to learn; the balance sees their losses in this order.
+        train: inputs [N, ...] and targets by task name; missing labels are allowed.
+        valid: examples to watch after every epoch.
+        balance: ``"equal"`` for the simple sum, ``{task: weight}``, or a ``Balance``.
+        optimizer: a name or a function from parameters to an optimiser.
+        lr: learning rate, for an optimiser given by name.
+        epochs: passes over ``train``.
+        batch_size: examples a step; None for all of them.
+        seed: draws the order of the batches and every dropout mask.
+        patience: stop when ``monitor`` has not improved for this many epochs, and give the model
+            its best parameters back. None trains to the end and keeps the last ones.
+        monitor: ``"loss"`` (validation losses summed over tasks) or a task's name (its metric).
+        checkpoint: a file written after every epoch; a run that finds it goes on from there and
+            ends with the same numbers as if it had never stopped.
+        progress: show a bar; by default only where a person looks (a notebook or a terminal).
+
+    Returns:
+        The losses and scores of every epoch.
+
+    Raises:
+        ValueError: data, tasks, model, weights or checkpoint do not fit each other.
+        FloatingPointError: a loss is no longer a finite number.
+    """
+    _check_request(model, tasks, train, valid, epochs, patience, monitor)
+    names = [task.name for task in tasks]
+    device = train.inputs.device
+    balance = make_balance(balance, names).to(device)
+    stepper = make_optimizer(optimizer, [*model.parameters(), *balance.parameters()], lr)
+    order = torch.Generator().manual_seed(seed)
+    settings = {
+        "tasks": names,
+        "examples": len(train),
+        "batch_size": batch_size,
+        "seed": seed,
+        "optimizer": type(stepper).__name__,
+        "lr": stepper.param_groups[0]["lr"],
+        "balance": type(balance).__name__,
+        "monitor": monitor,
+    }
+    run = _Run(model, balance, stepper, order, settings)
+    with _seeded(seed, device):
+        if checkpoint is not None and Path(checkpoint).exists():
+            run.load(Path(checkpoint))
+        bar = _progress_bar(range(run.history.epochs, epochs), epochs, progress)
+        for _ in bar:
+            if patience is not None and run.epochs_without_gain >= patience:
+                run.history.stopped_early = True
+                break
+            run.add_training_losses(_train_one_epoch(run, tasks, train, batch_size))
+            if valid is not None:
+                run.add_validation(evaluate(model, tasks, valid), tasks, monitor)
+            if checkpoint is not None:
+                run.save(Path(checkpoint))
+            bar.set_postfix({name: f"{run.history.train_losses[name][-1]:.3f}" for name in names})
+        bar.close()
+    if patience is not None and run.best_model is not None:
+        model.load_state_dict(run.best_model)
+    return run.history
+
+
+def _train_one_epoch(
+    run: _Run, tasks: Sequence[Task], train: MultiTaskData, batch_size: int | None
+) -> dict[str, float]:
+    """Take one step a batch; give each task's mean loss over the labelled examples."""
+    run.model.train()
+    total = torch.zeros(len(tasks), dtype=torch.float64)
+    count = torch.zeros(len(tasks), dtype=torch.float64)
+    for chosen in batches(len(train), batch_size, run.order):
+        outputs = run.model(train.inputs[chosen])
+        targets = {task.name: train.targets[task.name][chosen] for task in tasks}
+        losses = task_losses(outputs, targets, tasks)
+        loss = run.balance(losses, {"model": run.model, "outputs": outputs})
+        run.stepper.zero_grad()
+        loss.backward()
+        run.stepper.step()
+        labelled = torch.stack([t.is_labelled(targets[t.name]).sum() for t in tasks]).cpu()
+        total += losses.detach().cpu() * labelled
+        count += labelled
+    return {t.name: float(v) for t, v in zip(tasks, total / count.clamp(min=1), strict=True)}
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, tasks: Sequence[Task], data: MultiTaskData, *, batch_size: int = 1024
+) -> dict[str, dict[str, float]]:
+    """Measure every task over a whole data set, in eval mode.
+
+    Args:
+        model: ``forward(x)`` returns ``{task name: output}``; its train/eval mode is put back.
+        tasks: what to measure.
+        data: inputs [N, ...] and targets by task name.
+        batch_size: examples run at once; it changes memory, not the result.
+
+    Returns:
+        ``{task name: {"loss": mean loss, "score": metric}}`` over the labelled examples.
+
+    Raises:
+        ValueError: data and model do not fit, or a task has no label at all.
+    """
+    was_training = model.training
+    model.eval()
+    try:
+        parts = [model(data.inputs[i]) for i in torch.arange(len(data)).split(batch_size)]
+    finally:
+        model.train(was_training)
+    result = {}
+    for task in tasks:
+        output = torch.cat([part[task.name] for part in parts])
+        target = data.targets[task.name]
+        result[task.name] = {
+            "loss": float(task.mean_loss(output, target)),
+            "score": task.score(output, target),
+        }
+    return result
+
+
+class _Run:
+    """The state of a training run: everything that a checkpoint must hold."""
+
+    FORMAT = 1
+
+    def __init__(
+        self,
+        model: nn.Module,
+        balance: Balance,
+        stepper: torch.optim.Optimizer,
+        order: torch.Generator,
+        settings: dict[str, Any],
+    ) -> None:
+        self.model, self.balance, self.stepper, self.order = model, balance, stepper, order
+        shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+        self.settings = {**settings, "model": shapes}
+        self.history = History()
+        self.best_score = float("inf")
+        self.best_model: dict[str, Tensor] | None = None
+
+    @property
+    def epochs_without_gain(self) -> int:
+        """Epochs since the best one."""
+        return self.history.epochs - (self.history.best_epoch or 0)
+
+    def add_training_losses(self, losses: Mapping[str, float]) -> None:
+        """Note an epoch's training losses; refuse numbers that are not finite."""
+        epoch = self.history.epochs + 1
+        for name, value in losses.items():
+            if not abs(value) < float("inf"):
+                raise FloatingPointError(
+                    f"task {name!r}: the training loss became {value} in epoch {epoch}; lower "
+                    f"the learning rate (now {self.settings['lr']}) or look at this task's targets"
+                )
+            self.history.train_losses.setdefault(name, []).append(value)
+
+    def add_validation(
+        self, result: Mapping[str, Mapping[str, float]], tasks: Sequence[Task], monitor: str
+    ) -> None:
+        """Note an epoch's validation, and keep the model when it is the best so far."""
+        for name, values in result.items():
+            self.history.valid_losses.setdefault(name, []).append(values["loss"])
+            self.history.valid_scores.setdefault(name, []).append(values["score"])
+        if monitor == "loss":
+            score = sum(values["loss"] for values in result.values())
+        else:
+            up = by_name(tasks)[monitor].higher_is_better
+            score = -result[monitor]["score"] if up else result[monitor]["score"]
+        if score < self.best_score:
+            self.best_score = score
+            self.history.best_epoch = self.history.epochs
+            self.best_model = copy.deepcopy(self.model.state_dict())
+
+    def save(self, path: Path) -> None:
+        """Write the whole state, or leave the old file as it was."""
+        device = next(self.model.parameters()).device
+        state = {
+            "format": self.FORMAT,
+            "settings": self.settings,
+            "model": self.model.state_dict(),
+            "balance": self.balance.state_dict(),
+            "optimizer": self.stepper.state_dict(),
+            "order": self.order.get_state(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
+            "history": asdict(self.history),
+            "best_score": self.best_score,
+            "best_model": self.best_model,
+        }
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        write_whole(path, buffer.getvalue())
+
+    def load(self, path: Path) -> None:
+        """Take over the state of a checkpoint made under the same settings."""
+        state = load_checkpoint(path)
+        for key, mine in self.settings.items():
+            theirs = state["settings"].get(key)
+            if theirs != mine:
+                raise ValueError(
+                    f"the checkpoint {path.name} belongs to another run: "
+                    f"{_difference(key, theirs, mine)}. Give this run another checkpoint file, or delete that one to start afresh"
+                )
+        device = next(self.model.parameters()).device
+        self.model.load_state_dict(state["model"])
+        self.balance.load_state_dict(state["balance"])
+        self.stepper.load_state_dict(state["optimizer"])
+        self.order.set_state(state["order"])
+        torch.set_rng_state(state["random"])
+        if device.type == "cuda" and state["random_cuda"] is not None:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
+        self.history = History(**state["history"])
+        self.history.resumed_from = self.history.epochs
+        self.history.stopped_early = False
+        self.best_score, self.best_model = state["best_score"], state["best_model"]
+
+
+def load_checkpoint(path: str | Path) -> dict[str, Any]:
+    """Read a checkpoint of ``fit``: plain data and tensors only, no code is run.
+
+    Args:
+        path: a file that ``fit(..., checkpoint=path)`` wrote.
+
+    Returns:
+        A dictionary; ``["model"]`` is the state dict of the last epoch, ``["best_model"]`` of the
+        best one (None without validation).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is cut short, or is no checkpoint of ``fit``.
+    """
+    path = Path(path)
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # torch raises a different class for each kind of damage
+        raise ValueError(
+            f"{path.name} cannot be read as a checkpoint ({type(error).__name__}): the file is "
+            "cut short or something else; delete it to start afresh"
+        ) from error
+    if not isinstance(state, dict) or state.get("format") != _Run.FORMAT:
+        raise ValueError(
+            f"{path.name} is no checkpoint of mtl_helpers.training.fit (format {_Run.FORMAT}); "
+            "give another file name"
+        )
+    return state
+
+
+def _difference(key: str, theirs: Any, mine: Any) -> str:
+    """Say in a few words how two settings differ."""
+    if key != "model" or not isinstance(theirs, dict):
+        return f"its {key} is {theirs!r}, here it is {mine!r}"
+    for name in [*mine, *theirs]:
+        if theirs.get(name) != mine.get(name):
+            return (
+                f"its parameter {name!r} has shape {theirs.get(name, 'none')}, "
+                f"here {mine.get(name, 'none')}"
+            )
+    return "its parameters come in another order"
+
+
+def _check_request(
+    model: nn.Module,
+    tasks: Sequence[Task],
+    train: MultiTaskData,
+    valid: MultiTaskData | None,
+    epochs: int,
+    patience: int | None,
+    monitor: str,
+) -> None:
+    """Refuse a request that would fail late, or worse, not fail."""
+    named = by_name(tasks)
+    if epochs < 1:
+        raise ValueError(f"epochs must be at least 1; found {epochs}")
+    if patience is not None and (valid is None or patience < 1):
+        raise ValueError(
+            f"patience={patience} needs a validation set and a value of at least 1; "
+            "pass valid=... or leave patience out"
+        )
+    if monitor != "loss" and monitor not in named:
+        raise ValueError(f"monitor must be 'loss' or one of {list(named)}; found {monitor!r}")
+    for part, data in (("train", train), ("valid", valid)):
+        if data is not None:
+            _check_data(model, named, data, part)
+
+
+@torch.no_grad()
+def _check_data(
+    model: nn.Module, named: Mapping[str, Task], data: MultiTaskData, part: str
+) -> None:
+    for name, task in named.items():
+        if name not in data.targets:
+            raise ValueError(
+                f"task {name!r} is missing from the {part} targets, which hold "
+                f"{list(data.targets)}; add its targets (nan or -100 where unknown)"
+            )
+        task.check_targets(data.targets[name])
+    parameter = next(model.parameters(), None)
+    if parameter is None:
+        raise ValueError("the model has no parameters, so there is nothing to train")
+    for what, mine, theirs in (
+        ("device", parameter.device, data.inputs.device),
+        ("dtype", parameter.dtype, data.inputs.dtype),
+    ):
+        if mine != theirs:
+            raise ValueError(
+                f"the model's {what} is {mine}, that of the {part} inputs is {theirs}; "
+                f"call data.to({what}=...) or model.to(...)"
+            )
+    was_training = model.training
+    model.eval()  # one example through the model; in eval mode no running statistic moves
+    try:
+        outputs = model(data.inputs[:1])
+    finally:
+        model.train(was_training)
+    missing = [name for name in named if not isinstance(outputs, Mapping) or name not in outputs]
+    if missing:
+        found = list(outputs) if isinstance(outputs, Mapping) else type(outputs).__name__
+        raise ValueError(
+            f"the model must return a dictionary with an output for every task; "
+            f"missing {missing}, found {found}"
+        )
+    for name, task in named.items():
+        task.mean_loss(outputs[name], data.targets[name][:1])
+
+
+@contextmanager
+def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global generators inside the block; put them back after it."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=devices):
+        torch.manual_seed(seed)
+        yield
+
+
+def _progress_bar(epochs: Iterable[int], total: int, wanted: bool | None) -> tqdm:
+    """Show a bar only where a person looks: a stored notebook must not hold one."""
+    if wanted is None:
+        wanted = "JPY_SESSION_NAME" in os.environ or sys.stderr.isatty()
+    epochs = list(epochs)
+    return tqdm(
+        epochs,
+        total=total,
+        initial=total - len(epochs),
+        disable=not wanted,
+        desc="epoch",
+        leave=False,
+    )
