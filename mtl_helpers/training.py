@@ -339,7 +339,8 @@ class _Run:
             if theirs != mine:
                 raise ValueError(
                     f"the checkpoint {path.name} belongs to another run: "
-                    f"{_difference(key, theirs, mine)}. Give this run another checkpoint file, or delete that one to start afresh"
+                    f"{_difference(key, theirs, mine)}. Give this run another checkpoint file, "
+                    "or delete that one to start afresh"
                 )
         device = next(self.model.parameters()).device
         self.model.load_state_dict(state["model"])

@@ -1,0 +1,75 @@
+# Thin lines over tools people know. `make help` lists them; .ci/bootstrap.py prepares .venv.
+#   PYTHON=python3.12   the Python to use          TORCH=cpu   the small build without CUDA (Linux)
+#   ARGS=…              further arguments, for example: make lab ARGS=--ip=0.0.0.0
+
+PYTHON ?=
+TORCH ?=
+ARGS ?=
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 -n 2 --dist loadfile
+
+.DEFAULT_GOAL := help
+.PHONY: help setup lab test test-full test-more test-browser test-threads test-twice execute lint \
+  results benchmarks coverage update clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+
+setup: ## prepare .venv (nothing to do, and no network, when it is up to date)
+	@$(call bootstrap)
+
+lab: setup ## open JupyterLab on the first lesson
+	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
+	  $(PY) -m jupyterlab $(ARGS)
+
+test: setup ## everything that should hold, and every notebook against its stored outputs
+	OMP_NUM_THREADS=1 $(PYTEST) tests notebooks $(NBVAL) $(ARGS)
+
+test-full: test test-more ## test, then in the browser, with two threads, and with two executes compared
+
+test-more: test-browser test-threads test-twice
+
+test-browser: setup
+	$(PYTEST) tests/browser -m browser
+
+test-threads: setup
+	OMP_NUM_THREADS=2 $(PYTEST) notebooks $(NBVAL)
+
+test-twice: setup
+	$(PY) -m mtl_helpers.notebooks execute --check
+
+execute: setup ## run the notebooks from a clean kernel and store their outputs
+	$(PY) -m mtl_helpers.notebooks execute $(ARGS)
+
+lint: setup ## ruff over code and notebooks, and the form of the notebook files
+	$(PY) -m ruff check
+	$(PY) -m mtl_helpers.notebooks canonical --check
+
+results: setup ## run the recorded studies again (long)
+	$(PY) -m mtl_helpers.studies $(ARGS)
+
+benchmarks: setup ## the timed tests
+	OMP_NUM_THREADS=1 $(PYTEST) tests/benchmarks -m benchmark $(ARGS)
+
+coverage: setup ## which lines the tests reach (never together with nbval)
+	OMP_NUM_THREADS=1 $(PYTEST) tests -n 2 --cov $(ARGS)
+
+update: ## for maintainers: newest versions into .venv and constraints.txt
+	@$(call bootstrap,--update)
+
+clean: ## remove what runs leave behind; .venv and data/downloads stay
+	rm -rf build editions htmlcov *.egg-info .coverage .coverage.* .benchmarks .hypothesis .pytest_cache .ruff_cache
+	find . -path ./.venv -prune -o -path ./data/downloads -prune -o -type d \
+	  \( -name __pycache__ -o -name .ipynb_checkpoints \) -exec rm -rf {} +
+
+# Any Python 3 can run bootstrap.py, which then looks for one that fits.
+define bootstrap
+for python in python3 python3.11 python3.12 python3.13 "$(PYTHON)"; do \
+  if "$$python" -c "" 2>/dev/null; then \
+    exec "$$python" .ci/bootstrap.py --torch "$(TORCH)" --python "$(PYTHON)" $(1); \
+  fi; \
+done; \
+echo "No Python found: install Python 3.11, 3.12 or 3.13 (https://www.python.org/downloads/)." >&2; \
+exit 1
+endef

@@ -1,0 +1,1 @@
+"""The pictures of the lessons, one file a lesson: pure functions behind figures and explorers."""

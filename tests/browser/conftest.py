@@ -1,0 +1,72 @@
+"""A real JupyterLab with the project's own configuration, and the system's Chromium."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .lab import Lab, Lesson
+
+ARGUMENTS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, project_folder: Path) -> Iterator[Lab]:
+    """JupyterLab over a copy of the lessons, on a free port, started as `make lab` does."""
+    folder = tmp_path_factory.mktemp("lab")
+    (folder / "notebooks").mkdir()
+    for lesson in (project_folder / "notebooks").glob("*"):
+        if lesson.is_file():
+            shutil.copy(lesson, folder / "notebooks")
+    with Lab(project_folder, folder, tmp_path_factory.mktemp("jupyter")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    """Chromium with a user folder of its own."""
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        message = f"no playwright ({error}); pip install playwright"
+        if os.environ.get("MTL_BROWSER_REQUIRED") == "1":
+            pytest.fail(message)
+        pytest.skip(message)
+    with sync_playwright() as playwright:
+        context = playwright.chromium.launch_persistent_context(
+            str(tmp_path_factory.mktemp("chromium")),
+            executable_path=chromium,
+            args=list(ARGUMENTS),
+            viewport={"width": 1280, "height": 900},
+        )
+        context.set_default_timeout(20_000)
+        yield context
+        context.close()
+
+
+@pytest.fixture
+def open_lesson(lab: Lab, browser: Any) -> Iterator[Callable[[str], Lesson]]:
+    """Opens a lesson by its path below the lab's folder; each opening is a new page."""
+    pages = []
+
+    def opened(path: str) -> Lesson:
+        pages.append(browser.new_page())
+        return Lesson(lab, pages[-1], path)
+
+    yield opened
+    for page in pages:
+        page.close()
+    lab.stop_kernels()
