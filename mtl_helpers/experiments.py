@@ -312,7 +312,6 @@ class _Stack:
             t.name for t in plan.tasks if t.is_labelled(labels[t.name].flatten(0, 1)).all()
         }
         self.forward = vmap(self._forward_of_one, randomness="different")
-        
 
     def _forward_of_one(
         self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], inputs: Tensor
@@ -379,12 +378,16 @@ class _Stack:
                 yield _take(inputs, rows), chosen
 
     @torch.no_grad()
-    def measure(self, inputs: Tensor, targets: dict[str, Tensor]) -> list[Measured]:
-        """Do what ``evaluate`` does, for all seeds at once."""
+    def predict(self, inputs: Tensor) -> dict[str, Tensor]:
+        """Give the outputs of every task in eval mode: [S, N, ...] -> {task: [S, N, ...]}."""
         self.model.eval()
         parts = [self.forward(self.parameters, self.buffers, x) for x in inputs.split(1024, dim=1)]
         self.model.train()
-        outputs = {name: torch.cat([part[name] for part in parts], dim=1) for name in targets}
+        return {name: torch.cat([part[name] for part in parts], dim=1) for name in self.plan.names}
+
+    def measure(self, inputs: Tensor, targets: dict[str, Tensor]) -> list[Measured]:
+        """Do what ``evaluate`` does, for all seeds at once."""
+        outputs = self.predict(inputs)
         return [
             {
                 task.name: {
@@ -471,7 +474,7 @@ def _try_one_step(stack: _Stack) -> bool:
         losses = stack.losses(inputs, targets)
         drew = not torch.equal(before, _random_state(inputs.device))
         losses.sum().backward()
-        stack.measure(inputs, targets)
+        stack.predict(inputs)
     stack.buffers = buffers
     return drew
 
@@ -529,7 +532,11 @@ def _check_request(
 ) -> None:
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be given and differ from each other; found {list(seeds)}")
-    for what, value in (("steps", steps), ("batch_size", batch_size), ("record_every", record_every)):
+    for what, value in (
+        ("steps", steps),
+        ("batch_size", batch_size),
+        ("record_every", record_every),
+    ):
         if value is not None and value < 1:
             raise ValueError(f"{what} must be at least 1; found {value}")
     if weight_decay is not None and not 0 <= weight_decay < float("inf"):
@@ -582,7 +589,9 @@ class Recorded:
     def changed(self) -> bool:
         """Whether the code that made the rows is another one now, or is gone."""
         try:
-            return self.measured and code_hash([_find(name) for name in self.code]) != self.code_hash
+            return (
+                self.measured and code_hash([_find(name) for name in self.code]) != self.code_hash
+            )
         except (ImportError, AttributeError):
             return True
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 from scipy import stats
 from torch import Tensor
@@ -222,3 +223,27 @@ def _relative_gain(task: str, ours: float, base: float, higher_is_better: bool) 
         )
     gain = 100 * (ours - base) / abs(base)
     return float(gain if higher_is_better else -gain)
+
+
+def box_iou(found: Tensor, true: Tensor) -> Tensor:
+    """Give the intersection over union of each pair of boxes.
+
+    Args:
+        found: boxes (centre x, centre y, width, height), [N, 4], any unit.
+        true: as many boxes in the same form and unit, [N, 4].
+
+    Returns:
+        Common area over joint area, [N], between 0 and 1; 0 where neither box has an area.
+
+    Raises:
+        ValueError: the shapes are not [N, 4] on both sides.
+    """
+    if found.shape != true.shape or found.dim() != 2 or found.shape[1] != 4:
+        raise ValueError(
+            f"boxes must be [N, 4] on both sides; found {list(found.shape)}, {list(true.shape)}"
+        )
+    low = torch.maximum(found[:, :2] - found[:, 2:] / 2, true[:, :2] - true[:, 2:] / 2)
+    high = torch.minimum(found[:, :2] + found[:, 2:] / 2, true[:, :2] + true[:, 2:] / 2)
+    common = (high - low).clamp(min=0).prod(1)
+    joint = found[:, 2:].clamp(min=0).prod(1) + true[:, 2:].clamp(min=0).prod(1) - common
+    return torch.where(joint > 0, common / joint.where(joint > 0, torch.ones_like(joint)), 0.0)

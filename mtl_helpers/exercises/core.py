@@ -38,6 +38,7 @@ KINDS = (
     "bug hunt",
     "explain with numbers",
     "adversarial",
+    "tell apart",
 )
 _STATUS = {"not attempted": "… not attempted yet", "right": "✓ right", "wrong": "✗ not yet"}
 _REGISTRY: dict[str, Exercise] = {}

@@ -10,6 +10,7 @@ import torch
 from mtl_helpers.datasets import overlapping_digits
 from mtl_helpers.experiments import SeedResults, many_seeds
 from mtl_helpers.models import HardSharing, mlp
+from mtl_helpers.studies import Sample, Study
 from mtl_helpers.tasks import classification
 
 TASKS = [classification("left", 10), classification("right", 10)]
@@ -63,3 +64,32 @@ def _validation(results: SeedResults, weight: float) -> float:
     """Mean validation accuracy after training, over the seeds and the tasks that have a weight."""
     counted = [k for k, w in (("left", weight), ("right", 1 - weight)) if w > 0]
     return float(torch.stack([results.curves.scores[k][:, -1] for k in counted]).mean())
+
+
+STUDIES = [
+    Study(
+        name="00_weight_dial",
+        question="What does the weight of a task do to both tasks?",
+        configuration={
+            "weights": [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 1.0],
+            "learning_rates": [1e-3, 3e-3, 1e-2],
+            "tuning_seeds": [100, 101, 102, 103, 104],
+            "steps": 800,
+            "batch_size": 50,
+        },
+        run=weight_dial,
+        seeds=range(20),
+        keys=("weight", "seed"),
+        sample=Sample(
+            {
+                "weights": [0.5],
+                "learning_rates": [3e-3],  # the one that the whole study chose at this weight
+                "tuning_seeds": [100],
+                "steps": 800,
+                "batch_size": 50,
+            },
+            tolerance=0.01,  # ten of a thousand test pictures: processors differ
+            seeds=[0, 1],
+        ),
+    )
+]

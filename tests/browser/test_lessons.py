@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from .lab import Lab, Lesson, exercise_cells, stored_widgets
+from .lab import Lab, Lesson, exercise_cells, stored_widgets, wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
 LESSONS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
@@ -32,7 +32,7 @@ def attempt(
         lesson.type_into(stub, code)
         lesson.run_cell(stub)
         lesson.run_cell(check)
-        assert expected in lesson.text(check), number
+        wait_for(f"{expected!r} on {number}", lambda said=expected: said in lesson.text(check))
 
 
 def save_and_reopen(

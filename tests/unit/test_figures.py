@@ -39,7 +39,7 @@ FAMILIES = [
     ("multi-task", "single-task", "sum"),
     tuple(f"task {number}" for number in range(7)),
 ]
-INTERVALS = {"left": (1.2, 0.4, 2.0), "right": (-0.8, -1.9, 0.3), "a longer name": (3, 2.5, 3.5)}
+INTERVALS = {"left": (1.0, 0.4, 2.0), "right": (-0.8, -1.9, 0.3), "a longer name": (3, 2.5, 3.5)}
 
 
 def pixels(figure) -> np.ndarray:
@@ -232,7 +232,7 @@ def test_bars_with_intervals_start_at_zero_and_end_at_the_mean():
     figure = bars_with_intervals(INTERVALS, y="gain (%)")
     [axes] = figure.axes
     assert [(bar.get_y(), bar.get_height()) for bar in axes.patches] == [
-        (0, 1.2),
+        (0, 1.0),
         (0, -0.8),
         (0, 3),
     ]

@@ -18,9 +18,12 @@ FLOORS = {
     **dict.fromkeys(["training"], 3),
     **dict.fromkeys(["experiments", "figures"], 4),
     **dict.fromkeys(["explore"], 5),
-    **dict.fromkeys(["exercises", "studies", "case_study", "environment", "notebooks"], 6),
+    **dict.fromkeys(
+        ["pictures", "exercises", "studies", "case_study", "environment", "notebooks"], 6
+    ),
 }
-APART = {"exercises", "studies", "case_study"}  # counted apart from the core
+# Counted apart from the core: what belongs to one lesson, and the tools of the house.
+APART = {"exercises", "pictures", "studies", "case_study", "environment", "notebooks"}
 CORE_LINES = 3000
 
 
@@ -73,8 +76,14 @@ def floor_findings(package: Path) -> list[str]:
 
 
 def lines_of_core(package: Path) -> dict[str, int]:
+    """Lines that are not blank, of what a learner reads to understand the package.
+
+    Of the data sets only what they share counts: a source is a file that one lesson needs.
+    """
     core = [p for p in files(package) if part(p, package) not in APART]
-    return {str(p.relative_to(package)): len(p.read_text().splitlines()) for p in core}
+    core = [p for p in core if p.parent.name != "datasets" or p.stem in ("__init__", "base")]
+    lines = {p: [line for line in p.read_text().splitlines() if line.strip()] for p in core}
+    return {str(p.relative_to(package)): len(kept) for p, kept in lines.items()}
 
 
 def unsaid(path: Path) -> list[str]:

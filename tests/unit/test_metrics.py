@@ -12,6 +12,7 @@ from scipy import stats
 
 from mtl_helpers.metrics import (
     bootstrap_interval,
+    box_iou,
     delta_m,
     from_torchmetrics,
     mean_interval,
@@ -151,3 +152,22 @@ def test_torchmetrics_come_by_name():
 def test_wrong_use_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+@given(st.integers(0, 2**31))
+def test_box_iou_is_torchvisions(seed):
+    from torchvision.ops import box_convert
+    from torchvision.ops import box_iou as every_pair
+
+    a, b = torch.rand(2, 6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+    corners = (box_convert(boxes, "cxcywh", "xyxy") for boxes in (a, b))
+    torch.testing.assert_close(box_iou(a, b), every_pair(*corners).diagonal())
+
+
+def test_box_iou_by_hand():
+    boxes = torch.tensor([[1.0, 1, 2, 2], [2.0, 1, 2, 2], [9.0, 9, 2, 2], [1.0, 1, 0, 0]])
+    found = box_iou(boxes, boxes[:1].expand(4, 4))
+    torch.testing.assert_close(found, torch.tensor([1, 1 / 3, 0, 0]))
+    assert box_iou(boxes[3:], boxes[3:]).item() == 0
+    with pytest.raises(ValueError, match=r"\[4, 4\], \[1, 4\]"):
+        box_iou(boxes, boxes[:1])
