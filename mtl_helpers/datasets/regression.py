@@ -249,8 +249,8 @@ def mmoe_synthetic(
 
 
 def _generator(seed: int, part: int) -> torch.Generator:
-    """Give each part of each seed random numbers of its own."""
-    return torch.Generator().manual_seed(4 * seed + part)
+    """Give each part of each seed random numbers of its own, and far from a model's seed."""
+    return torch.Generator().manual_seed(1_000_000_000 + 4 * seed + part)
 
 
 def _one_each(what: str, value: float | Sequence[float], count: int) -> list[float]:

@@ -41,7 +41,7 @@ def shapes(
         raise ValueError(f"shapes need images of at least 12 pixels; found {size}")
     return Splits(
         *(
-            _draw(count, size, noise, 3 * seed + part)
+            _draw(count, size, noise, 1_000_000_000 + 3 * seed + part)
             for part, count in enumerate((train, valid, test))
         )
     )

@@ -162,6 +162,11 @@ def _watched(answer: Any) -> Any:
             if _is_stub(error):
                 raise NotAttemptedError from error
             raise _StumbleError(f"your function raised {_one_line(error)} with {given}.") from error
+        if result is None:
+            raise _StumbleError(
+                f"your function gave nothing back with {given}. Does its last line begin with "
+                "'return'?"
+            )
         if is_empty(result):
             raise NotAttemptedError
         return result
@@ -172,7 +177,7 @@ def _watched(answer: Any) -> Any:
 def _is_stub(error: Exception) -> bool:
     """Whether an error comes from a blank: ``...`` used as a value, or NotImplementedError."""
     if isinstance(error, NotImplementedError):
-        return "not implemented for" not in str(error)
+        return not str(error)  # PyTorch raises it with a text, for what it cannot do
     return isinstance(error, NotAttemptedError) or "ellipsis" in str(error).lower()
 
 

@@ -44,6 +44,12 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
             "that is the mean of the two; the weight does not appear in it.": (
                 lambda left, right, weight: (left + right) / 2
             ),
+            "you added both in full; the weight does nothing yet.": (
+                lambda left, right, weight: left + right
+            ),
+            "put brackets round 1 - weight, and multiply the right loss by it.": (
+                lambda left, right, weight: weight * left + 1 - weight * right
+            ),
         },
     )
 
@@ -51,10 +57,10 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
 @exercise(
     "00.2",
     "Both at once",
-    kind="tweak and predict",
+    kind="explain with numbers",
     difficulty=1,
     minutes=3,
-    right="two good heads still fail together more often than either fails alone.",
+    right="with 0.9 and 0.8 both are correct on 0.72 of the pictures: less often than either alone.",
 )
 def both_right(answer: Callable[..., Any]) -> str | None:
     """Check ``both_right(left, right)``."""
@@ -68,8 +74,20 @@ def both_right(answer: Callable[..., Any]) -> str | None:
             "you averaged; a picture counts only when left and right are both read.": (
                 lambda left, right: (left + right) / 2
             ),
-            "that is the share with at least one right; the question is for both.": (
+            "that is the share with at least one correct; the question is for both.": (
                 lambda left, right: left + right - left * right
+            ),
+            "you added the shares; the result can be above 1, and a share cannot.": (
+                lambda left, right: left + right
+            ),
+            "pictures that both heads misread are taken off twice.": (
+                lambda left, right: left + right - 1
+            ),
+            "`and` gives back one of the two numbers; it does not combine them.": (
+                lambda left, right: left and right
+            ),
+            "give a share between 0 and 1, not a percentage.": (
+                lambda left, right: 100 * left * right
             ),
         },
     )
@@ -102,6 +120,13 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
         slips={
             "that is still the mean of the batches' means: the short last batch counts as much as "
             "a full one.": batch_means,
+            "you left out the last, short batch.": (
+                lambda logits, labels, batch_size: (
+                    (logits.argmax(1) == labels)[: len(labels) // batch_size * batch_size]
+                    .double()
+                    .mean()
+                )
+            ),
             "you count the hits but do not divide by the number of examples.": (
                 lambda logits, labels, batch_size: (logits.argmax(1) == labels).sum()
             ),
@@ -125,12 +150,14 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
     right="an optimiser neglects what the sum neglects, and says nothing about it.",
 )
 def starving_weights(answer: Mapping[str, float]) -> str | None:
-    """Check ``{"left": ..., "right": ...}`` by training with it, for less than a second."""
+    """Check ``{"left": ..., "right": ...}`` by training with it as in section 2, for a second."""
     if not isinstance(answer, Mapping) or set(answer) != {"left", "right"}:
         return "give a dictionary with one weight for 'left' and one for 'right'."
-    if any(same(float(weight), 0.0) is None for weight in answer.values()):
+    if any(isinstance(weight, str) for weight in answer.values()):
+        return "write the weights as numbers, without quotation marks."
+    if any(weight == 0 for weight in answer.values()):
         return "a weight of zero is too easy; both weights must be above 0."
-    data = overlapping_digits(train=1000, test=1000)
+    data = overlapping_digits()
     tasks = [classification("left", 10), classification("right", 10)]
     model = HardSharing.linear(mlp(120, [64]), tasks)
     try:
@@ -140,7 +167,7 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
             data.train,
             balance=answer,
             lr=3e-3,
-            epochs=10,
+            epochs=20,
             batch_size=50,
             progress=False,
         )
@@ -170,14 +197,18 @@ def parameters_shared(answer: Callable[..., Any]) -> str | None:
         lambda trunk, head, tasks: trunk + tasks * head,
         [(100, 10, 3), *draws(lambda g: tuple(torch.randint(2, 999, (3,), generator=g).tolist()))],
         slips={
-            "that is the price of separate networks: you paid for the trunk once a task.": (
+            "that is the price of separate networks: you paid for the trunk once per task.": (
                 lambda trunk, head, tasks: tasks * (trunk + head)
             ),
             "you counted one head only; every task needs its own.": (
                 lambda trunk, head, tasks: trunk + head
             ),
-            "you counted the trunk once a task and the head once; it is the other way round.": (
+            "you counted the trunk once per task and the head once; it is the other way round.": (
                 lambda trunk, head, tasks: tasks * trunk + head
+            ),
+            "that fits two tasks only; use `tasks`.": lambda trunk, head, tasks: trunk + 2 * head,
+            "add the trunk to the heads; do not multiply by it.": (
+                lambda trunk, head, tasks: trunk * tasks * head
             ),
         },
     )
@@ -204,8 +235,10 @@ def training_step(answer: Callable[..., Any]) -> str | None:
         tasks: tuple[int, ...] = (0, 1),
         times: float = 1.0,
         move: bool = True,
+        swap: bool = False,
     ) -> Tensor:
         outputs = model(images)
+        left, right = (right, left) if swap else (left, right)
         losses = [F.cross_entropy(outputs["left"], left), F.cross_entropy(outputs["right"], right)]
         loss = times * sum(losses[k] for k in tasks)
         if clear:
@@ -235,7 +268,11 @@ def training_step(answer: Callable[..., Any]) -> str | None:
         "the gradients of earlier steps are still there; call optimizer.zero_grad().": {
             "clear": False
         },
-        "nothing moves: optimizer.step() is missing.": {"move": False},
+        "nothing moves: a line is missing (backward, step), or the order is not zero_grad, "
+        "backward, step.": {"move": False},
+        "the left scores were compared with the right labels, and the other way round.": {
+            "swap": True
+        },
         "only the left loss is minimised; add the right one.": {"tasks": (0,)},
         "only the right loss is minimised; add the left one.": {"tasks": (1,)},
         "you averaged the two losses; here they are added.": {"times": 0.5},

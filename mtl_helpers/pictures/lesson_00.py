@@ -68,15 +68,16 @@ def two_digits(model: nn.Module, images: Tensor, classes: Tensor) -> Callable[..
         bars.set_yticks([0, 0.5, 1])
         bars.legend(loc="upper center", ncols=2, frameon=False, fontsize="small")
         label(bars, "digit", "probability given")
-        true = {"left": left, "right": right}
+        true = {"left": left if left_ink > 0 else None, "right": right}
         return Picture(figure, " ".join(_reading(n, chance[n], true[n]) for n in chance))
 
     return picture
 
 
-def _reading(name: str, chance: Tensor, true: int) -> str:
+def _reading(name: str, chance: Tensor, true: int | None) -> str:
     best = int(chance.argmax())
-    verdict = "right" if best == true else f"wrong: it is {true}"
+    verdict = "correct" if best == true else f"wrong: it is {true}"
+    verdict = "there is none" if true is None else verdict
     return f"The {name} head reads {best} at {float(chance[best]):.0%} ({verdict})."
 
 
@@ -112,7 +113,7 @@ def weight_dial(
         axes.axvline(at, color="0.3", linewidth=1.2)
         axes.set_xticks(range(len(weights)), [f"{w:g}" for w in weights], fontsize="small")
         axes.set_ylim(0, 1.02)
-        axes.legend(loc="center", bbox_to_anchor=(0.5, 0.3), frameon=False)
+        axes.legend(loc="center", bbox_to_anchor=(0.5, 0.3), framealpha=1, edgecolor="none")
         label(axes, "weight of the left task", "share of test digits read")
         said = (
             f"{name} digit {i[at].mean:.1%} [{i[at].low:.1%}, {i[at].high:.1%}]"

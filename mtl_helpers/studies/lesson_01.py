@@ -15,10 +15,12 @@ from torch.func import functional_call, jacrev
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.datasets.regression import regression_truth
+from mtl_helpers.datasets.shapes import SHAPES, shapes
 from mtl_helpers.experiments import SeedResults, many_seeds
-from mtl_helpers.models import HardSharing
+from mtl_helpers.metrics import box_iou
+from mtl_helpers.models import HardSharing, small_cnn
 from mtl_helpers.studies import Sample, Study
-from mtl_helpers.tasks import Task, regression
+from mtl_helpers.tasks import Task, classification, regression
 from mtl_helpers.training import task_losses
 
 Configuration = Mapping[str, Any]
@@ -101,7 +103,8 @@ def gains_by_setting(configuration: Configuration, seeds: Sequence[int]) -> list
     """Measure what training together gains, by examples, relatedness and width of the trunk.
 
     The networks that learn alone are trained for the first ``measured_tasks`` tasks: all are drawn
-    alike. Learning rate and steps are tuned for each setting and arm.
+    alike. For each setting and arm, the learning rate and the step to stop at are tuned; both
+    arms may take ``steps`` steps, or ``steps_per_example`` times the examples if that is more.
 
     Returns:
         One row a setting and seed: ``examples``, ``relatedness``, ``widths``, ``seed``, the mean
@@ -115,10 +118,11 @@ def gains_by_setting(configuration: Configuration, seeds: Sequence[int]) -> list
         configuration["examples"], configuration["relatedness"], configuration["widths"]
     ):
         data = partial(_data, len(tasks), examples, relatedness)
+        budget = max(configuration["steps"], configuration["steps_per_example"] * examples)
         rmse, chosen = [], []
         for train, learnt in ((train_alone, measured), (train_together, tasks)):
             arm = partial(train, data, learnt, widths)
-            chosen.append(tuned(arm, configuration))
+            chosen.append(tuned(arm, {**configuration, "steps": budget}))
             rmse.append(_by_seed(arm(seeds=seeds, **chosen[-1]), measured, len(seeds)))
         alone, together = rmse
         gain = 100 * (1 - together / alone).mean(1)
@@ -160,14 +164,14 @@ def family(seed: int, draw: int, configuration: Configuration) -> tuple[Splits, 
         The data, and the true relatedness of every two tasks, [K, K].
     """
     tasks = configuration["tasks"]
-    rng = torch.Generator().manual_seed(1_000_000 + seed)
+    rng = torch.Generator().manual_seed(2_000_000_000 + seed)
     low, high = configuration["noise"]
     groups = torch.randint(2, (tasks,), generator=rng).tolist()
     relatedness = torch.rand(tasks, generator=rng).tolist()
     noise = (low + (high - low) * torch.rand(tasks, generator=rng)).tolist()
     truth = regression_truth(tasks, relatedness, groups=groups, noise=noise, features=1, seed=seed)
     sizes = (configuration["examples"], 200, 1000)
-    first = 1000 * seed + 3 * draw
+    first = 3_000_000_000 + 300 * seed + 3 * draw
     parts = (
         truth.sample(size, torch.Generator().manual_seed(first + part))
         for part, size in enumerate(sizes)
@@ -259,7 +263,7 @@ def affinity(configuration: Configuration, seeds: Sequence[int]) -> list[dict[st
             row = {"family": seed, "target": target + 1, "partner": partner + 1}
             row["relatedness"] = round(float(relatedness[target, partner]), 4)
             for name, values in measured.items():
-                row[name] = [round(v, 4) for v in values[:, target, partner].tolist()]
+                row[name] = [round(v, 3) for v in values[:, target, partner].tolist()]
             rows.append(row)
     return rows
 
@@ -353,6 +357,71 @@ def gradient_affinities(
     return {"gradient_cosine": cosine, "lookahead": lookahead}
 
 
+def mean_iou(output: Tensor, target: Tensor) -> Tensor:
+    """Give the mean intersection over union of boxes as ``box_iou`` wants them, [N, 4]."""
+    return box_iou(output, target).mean()
+
+
+def box_loss(output: Tensor, target: Tensor) -> Tensor:
+    """Give the smooth L1 loss of each box, [B, 4] -> [B]: squared below an error of 0.1.
+
+    Source: Girshick 2015 (Fast R-CNN), arXiv:1504.08083.
+    """
+    return F.smooth_l1_loss(output, target, reduction="none", beta=0.1).mean(1)
+
+
+SHAPE_TASKS = {
+    "class": classification("class", len(SHAPES)),
+    "box": Task("box", box_loss, mean_iou, 4, higher_is_better=True),
+}
+
+
+def one_shape(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Learn the class and the box of one shape, alone and from one trunk.
+
+    The learning rate of every arm is tuned on the mean validation score of its tasks.
+
+    Returns:
+        One row an arm and seed: ``arm``, ``seed``, ``lr``, and the test scores ``class``
+        (accuracy) and ``box`` (mean IoU) of the tasks the arm learns.
+    """
+    rows = []
+    for arm, weights in configuration["arms"].items():
+        train = partial(_train_shapes, configuration, weights)
+        rates = configuration["learning_rates"]
+        tuning = configuration["tuning_seeds"]
+        validation = {lr: _mean_score(train(lr, tuning), weights) for lr in rates}
+        lr = max(rates, key=lambda rate: validation[rate])
+        scores = train(lr, seeds).scores
+        for i, seed in enumerate(seeds):
+            found = {name: round(float(values[i]), 4) for name, values in scores.items()}
+            rows.append({"arm": arm, "seed": seed, "lr": lr, **found})
+    return rows
+
+
+def _train_shapes(
+    configuration: Configuration, weights: Mapping[str, float], lr: float, seeds: Sequence[int]
+) -> SeedResults:
+    tasks = [SHAPE_TASKS[name] for name in weights]
+    return many_seeds(
+        lambda: HardSharing.linear(small_cnn((1, 24, 24), (8, 16), 32), tasks),
+        tasks,
+        lambda seed: shapes(
+            train=configuration["examples"], noise=configuration["noise"], seed=seed
+        ),
+        seeds=seeds,
+        steps=configuration["steps"],
+        batch_size=configuration["batch_size"],
+        lr=lr,
+        weights=weights,
+        record_every=configuration["steps"],
+    )
+
+
+def _mean_score(results: SeedResults, names: Mapping[str, float]) -> float:
+    return sum(float(results.curves.scores[name][:, -1].mean()) for name in names)
+
+
 GRID = {
     "tasks": 8,
     "measured_tasks": 4,
@@ -360,7 +429,8 @@ GRID = {
     "relatedness": [0.0, 0.25, 0.5, 0.75, 1.0],
     "widths": [[16, 8]],
     "learning_rates": [0.005, 0.02],
-    "steps": 500,
+    "steps": 400,
+    "steps_per_example": 3,
     "record_every": 50,
     "batch_size": 40,
     "tuning_seeds": list(range(100_000, 100_006)),
@@ -382,13 +452,46 @@ FAMILIES = {
     "steps": 200,
     "record_every": 200,
     "batch_size": None,
-    "tuning_seeds": list(range(600_000, 600_006)),
-    "marks": [10, 25, 50, 100],
+    "tuning_seeds": list(range(600_000, 600_048, 6)),
+    "marks": list(range(20, 201, 20)),
     "lookahead": 0.1,
+}
+ONE_SHAPE = {
+    "arms": {
+        "class alone": {"class": 1.0},
+        "box alone": {"box": 1.0},
+        "together": {"class": 1.0, "box": 1.0},
+        "together, box x 10": {"class": 1.0, "box": 10.0},
+    },
+    "examples": 1000,
+    "noise": 0.1,
+    "learning_rates": [0.001, 0.003, 0.01],
+    "steps": 480,
+    "batch_size": 32,
+    "tuning_seeds": list(range(100_000, 100_003)),
 }
 PARTS = [tanh_trunk, one_task, train_together, train_alone, tuned, regression_data]
 
 STUDIES = [
+    Study(
+        name="01_one_shape",
+        question="What do the class and the box of one shape cost each other in one trunk?",
+        configuration=ONE_SHAPE,
+        run=one_shape,
+        seeds=range(10),
+        keys=("arm", "seed"),
+        sample=Sample(
+            {
+                **ONE_SHAPE,
+                "arms": {"class alone": {"class": 1.0}},
+                "learning_rates": [0.003],
+                "tuning_seeds": [100_000],
+            },
+            0.05,
+            seeds=[0],
+        ),
+        code=[shapes, small_cnn, mean_iou, box_loss],
+    ),
     Study(
         name="01_examples_and_relatedness",
         question="What does learning eight tasks together gain, by examples and relatedness?",
@@ -414,7 +517,7 @@ STUDIES = [
         question="How well do cheap affinities predict what two tasks gain from each other?",
         configuration=FAMILIES,
         run=affinity,
-        seeds=range(16),
+        seeds=range(20),
         keys=("family", "target", "partner"),
         sample=Sample(FAMILIES, 0.02, seeds=[0]),
         code=[

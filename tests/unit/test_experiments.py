@@ -226,12 +226,37 @@ def test_curves_are_validation_data_from_before_the_first_step_to_the_last(metho
 
 def test_dropout_is_on_in_training_and_off_in_measuring():
     plain = run("vmap", model=Normed, steps=30)
+    before = torch.get_rng_state()
     dropped = run("vmap", model=lambda: Normed(0.5), steps=30)
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(1)
+    assert_same(dropped, run("vmap", model=lambda: Normed(0.5), steps=30))
     assert not torch.allclose(plain.losses["size"], dropped.losses["size"])
     model = Normed(0.5)
     model.load_state_dict(dropped.state(7))
     measured = evaluate(model, TASKS, make_data(7).test)["size"]["loss"]
     assert float(dropped.losses["size"][2]) == pytest.approx(measured, rel=1e-9)
+
+
+def test_stacked_steps_use_one_thread_and_give_the_others_back():
+    used = []
+
+    class Watching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = make_model()
+
+        def forward(self, x):
+            used.append(torch.get_num_threads())
+            return self.net(x)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert run("vmap", steps=3, model=Watching).method == "vmap"
+        assert used[-1] == 1 and torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
 
 
 # ---------------------------------------------------------------------------- choosing a method
@@ -437,6 +462,10 @@ def test_changes_without_a_commit_are_flagged(results, tmp_path, monkeypatch):
     monkeypatch.setattr(experiments, "__file__", str(file))
     keep(code=[many_seeds])
     assert len(load("toy").revision) == 40 and not load("toy").dirty
+    monkeypatch.setattr(experiments, "__file__", str(tmp_path / "installed.py"))
+    keep(code=[many_seeds])
+    assert load("toy").revision == "unknown"  # a checkout, but of something else
+    monkeypatch.setattr(experiments, "__file__", str(file))
     file.write_text("a = 2\n")
     keep(code=[many_seeds])
     assert load("toy").dirty

@@ -45,7 +45,7 @@ def test_readings_count_and_mark_mistakes():
 def test_two_digits_says_what_the_heads_read():
     says = make_two(Oracle(3, 5))(left=3, right=8).says
     assert says == (
-        "The left head reads 3 at 100% (right). The right head reads 5 at 100% (wrong: it is 8)."
+        "The left head reads 3 at 100% (correct). The right head reads 5 at 100% (wrong: it is 8)."
     )
 
 
@@ -89,3 +89,8 @@ def test_weight_dial_says_the_recorded_numbers_and_draws_the_live_ones():
     assert [(x.get_xdata()[0], x.get_ydata()[0]) for x in crosses] == [(1, 0.5), (1, 0.4)]
     alone = weight_dial(ROWS)().figure.axes[0].lines
     assert not [line for line in alone if line.get_marker() == "x"]
+
+
+def test_two_digits_knows_when_there_is_no_left_digit():
+    says = make_two(Oracle(3, 5))(left=3, right=5, left_ink=0.0).says
+    assert says.startswith("The left head reads 3 at 100% (there is none). The right")

@@ -38,6 +38,12 @@ SLIPS = {
         ("def joint_loss(left, right, weight):\n    return (left + right) / 2", "does not appear"),
     ],
     "00.2": [
+        ("def both_right(left, right):\n    left * right", "begin with 'return'"),
+        ("def both_right(left, right):\n    return left + right", "a share cannot"),
+        (
+            "def both_right(left, right):\n    return 1 - (1 - left) - (1 - right)",
+            "taken off twice",
+        ),
         ("def both_right(left, right):\n    return min(left, right)", "the worse of the two"),
         ("def both_right(left, right):\n    return (left + right) / 2", "you averaged"),
         ("def both_right(left, right):\n    return left + right - left * right", "at least one"),
@@ -55,6 +61,12 @@ SLIPS = {
             "(len(logits.split(batch_size)) * batch_size)",
             "the last batch is shorter",
         ),
+        (
+            ACCURACY + "(logits.argmax(1) == labels)[:len(labels) // batch_size * batch_size]"
+            ".double().mean()",
+            "left out the last, short batch",
+        ),
+        (ACCURACY + "(logits.argmax(1) == labels).mean()", "could not infer output dtype"),
         (ACCURACY + "(logits.argmax(0) == labels).double().mean()", "your function raised"),
     ],
     "00.4": [
@@ -77,7 +89,7 @@ SLIPS = {
     ],
     "00.6": [
         (step(zero=""), "optimizer.zero_grad()"),
-        (step(step=""), "optimizer.step() is missing"),
+        (step(step=""), "nothing moves"),
         (step(loss="loss_left"), "only the left loss"),
         (step(loss="loss_right"), "only the right loss"),
         (step(loss="(loss_left + loss_right) / 2"), "you averaged"),
