@@ -300,8 +300,10 @@ def _check_gpu(machine: Machine) -> Iterator[Finding]:
     else:
         why = [line for line in facts["said"].splitlines() if "driver" in line.lower()]
         found = f"{card}, but torch for CUDA {facts['cuda']} cannot use it. {' '.join(why)}".strip()
-        mend = ("install a newer driver (https://www.nvidia.com/drivers), restart the machine, and "
-                "see that CUDA_VISIBLE_DEVICES is not empty; until then everything runs on the CPU")
+        mend = (
+            "install a newer driver (https://www.nvidia.com/drivers), restart the machine, and "
+            "see that CUDA_VISIBLE_DEVICES is not empty; until then everything runs on the CPU"
+        )
         yield Finding("GPU", "warning", found, mend)
 
 

@@ -42,11 +42,11 @@ from mtl_helpers.tasks import Task, by_name
 from mtl_helpers.training import (
     OPTIMIZERS,
     OptimizerFactory,
-    _check_data,
-    _seeded,
     batches,
+    check_data,
     evaluate,
     make_optimizer,
+    seeded,
     task_losses,
 )
 
@@ -126,13 +126,15 @@ class _Plan:
 
     def start(self, seed: int) -> tuple[nn.Module, Splits]:
         """Draw the data and the initial parameters of one seed, and check that they fit."""
-        with _seeded(seed, torch.device("cpu")):
+        with seeded(seed, torch.device("cpu")):
             data = self.make_data(seed)
-        with _seeded(seed, data.train.inputs.device):
+        if not isinstance(data, Splits):
+            raise ValueError(f"make_data must return Splits; found {type(data).__name__}")
+        with seeded(seed, data.train.inputs.device):
             model = self.make_model().train()
         for part, examples in data._asdict().items():
             if part != "valid" or self.record_every is not None:
-                _check_data(model, by_name(self.tasks), examples, part)
+                check_data(model, by_name(self.tasks), examples, part)
         return model, data
 
     def make_stepper(self, parameters: Iterable[Tensor]) -> torch.optim.Optimizer:
@@ -212,10 +214,10 @@ def many_seeds(
     Source: Bradbury et al. 2018 (JAX) and the PyTorch tutorial on model ensembling with
     ``torch.func`` for the stacked loop.
     """
+    tasks, seeds = tuple(tasks), tuple(seeds)
     weights = dict.fromkeys(by_name(tasks), 1.0) if weights is None else dict(weights)
     FixedWeights(weights, [task.name for task in tasks])  # refuses weights that make no sense
     _check_request(seeds, steps, batch_size, weight_decay, method, record_every)
-    seeds = tuple(int(seed) for seed in seeds)
     plan = _Plan(
         make_model,
         tuple(tasks),
@@ -262,7 +264,7 @@ def _train_one_seed(plan: _Plan, seed: int) -> _OneSeed:
     balance = FixedWeights(plan.weights, plan.names)
     stepper = plan.make_stepper(model.parameters())
     curve = {0: evaluate(model, plan.tasks, valid)} if plan.record_every else {}
-    with _seeded(seed, train.inputs.device):  # for dropout
+    with seeded(seed, train.inputs.device):  # for dropout
         for step, chosen in enumerate(_steps(plan, len(train), seed), start=1):
             targets = {name: train.targets[name][chosen] for name in plan.names}
             loss = balance(task_losses(model(train.inputs[chosen]), targets, plan.tasks))
@@ -336,7 +338,7 @@ class _Stack:
         """
         shape = target.shape[:2]
         output, target = output.flatten(0, 1), target.flatten(0, 1)
-        target = task._fit_target(output, target)
+        target = task.fit_target(output, target)
         if task.name in self.complete:
             return task.loss_function(output, target).view(shape).mean(1)
         losses, labelled = task.example_losses(output, target)
@@ -346,7 +348,7 @@ class _Stack:
         """Train and measure all seeds, the same steps as ``_train_one_seed`` takes."""
         stepper = self.plan.make_stepper([self.flat])
         curves = {0: self.measure(*self.valid_data)} if self.plan.record_every else {}
-        with _seeded(self.seeds[0], self.train_data[0].device):
+        with seeded(self.seeds[0], self.train_data[0].device):
             steps = itertools.islice(self.batches(), self.plan.steps)
             for step, (inputs, targets) in enumerate(steps, start=1):
                 self.flat.grad.zero_()
@@ -471,7 +473,7 @@ def _try_one_step(stack: _Stack) -> bool:
     """
     inputs, targets = next(stack.batches())
     buffers = {name: value.clone() for name, value in stack.buffers.items()}
-    with warnings.catch_warnings(), _seeded(0, inputs.device):
+    with warnings.catch_warnings(), seeded(0, inputs.device):
         warnings.simplefilter("error", UserWarning)
         before = _random_state(inputs.device)
         losses = stack.losses(inputs, targets)
@@ -547,6 +549,8 @@ def _check_request(
     method: str,
     record_every: int | None,
 ) -> None:
+    if not all(isinstance(seed, int | np.integer) for seed in seeds):
+        raise ValueError(f"seeds must be whole numbers; found {list(seeds)}")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be given and differ from each other; found {list(seeds)}")
     for what, value in (
@@ -624,6 +628,7 @@ def record(
     seeds: Sequence[int],
     rows: Sequence[Mapping[str, Any]],
     code: Sequence[Code],
+    origin: Mapping[str, Any] | None = None,
 ) -> Path:
     """Write what an experiment found to ``data/results/<name>.json``, whole or not at all.
 
@@ -635,6 +640,7 @@ def record(
         rows: one dictionary a setting (and seed). Tensors and arrays become lists. Leave out what
             was not measured; nan and infinity are refused.
         code: the modules and functions that made the rows.
+        origin: what ``origin_of(code)`` gave before a long run, in which files may be edited.
 
     Returns:
         The path of the file.
@@ -645,17 +651,13 @@ def record(
     """
     if not rows or not code:
         raise ValueError(f"result {name!r} needs rows and the code that made them")
-    revision, dirty = _revision()
     found = Recorded(
         name=name,
         question=question,
         configuration=_plain(configuration),
         seeds=_plain(seeds),
         rows=_plain(rows),
-        revision=revision,
-        dirty=dirty,
-        code=[_name_of(item) for item in code],
-        code_hash=code_hash(code),
+        **(origin or origin_of(code)),
         machine=_machine(),
         versions={
             "python": platform.python_version(),
@@ -665,6 +667,13 @@ def record(
         date=datetime.now(UTC).date().isoformat(),
     )
     return write_json(_path(name), asdict(found))
+
+
+def origin_of(code: Sequence[Code]) -> dict[str, Any]:
+    """Say which code is about to run: revision, dirty, code and code_hash of ``Recorded``."""
+    revision, dirty = _revision()
+    names = [_name_of(item) for item in code]
+    return {"revision": revision, "dirty": dirty, "code": names, "code_hash": code_hash(code)}
 
 
 def load(name: str, *, missing_ok: bool = False) -> Recorded:

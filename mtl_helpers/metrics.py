@@ -109,6 +109,11 @@ def bootstrap_interval(
 
     Source: Efron 1979, doi:10.1214/aos/1176344552.
     """
+    if not 0 < level < 1 or resamples < 1:
+        raise ValueError(
+            "level must lie between 0 and 1 and resamples be at least 1; "
+            f"found {level}, {resamples}"
+        )
     rows = np.asarray(values, dtype=float)
     if rows.ndim < 1 or len(rows) < 2 or not np.isfinite(rows).all():
         raise ValueError(f"the bootstrap needs at least 2 finite runs; found shape {rows.shape}")
@@ -132,7 +137,7 @@ def delta_m(
 ) -> float:
     """Give the mean relative gain over the single-task baselines, in percent.
 
-    For each metric: (multi - single) / single, its sign turned where lower is better. Positive
+    For each metric: (multi - single) / |single|, its sign turned where lower is better. Positive
     means that multi-task is better. **Nash-MTL and FAMO print the opposite sign** (lower is
     better), so turn theirs before you compare.
 
@@ -157,7 +162,7 @@ def delta_m(
     for task in _same_names("task", multi, single, higher_is_better):
         ours, base, up = (_as_metrics(x[task]) for x in (multi, single, higher_is_better))
         names = _same_names(f"metric of task {task!r}", ours, base, up)
-        gains[task] = [_relative_gain(task, ours[n], base[n], bool(up[n])) for n in names]
+        gains[task] = [_relative_gain(task, ours[n], base[n], up[n]) for n in names]
     if average == "task":
         return float(np.mean([np.mean(values) for values in gains.values()]))
     return float(np.mean([gain for values in gains.values() for gain in values]))
@@ -220,6 +225,10 @@ def _relative_gain(task: str, ours: float, base: float, higher_is_better: bool) 
         raise ValueError(
             f"task {task!r}: a relative gain needs finite scores and a baseline other than 0; "
             f"found {ours} against {base}"
+        )
+    if not isinstance(higher_is_better, bool | np.bool_):
+        raise ValueError(
+            f"task {task!r}: higher_is_better must be True or False, found {higher_is_better!r}"
         )
     gain = 100 * (ours - base) / abs(base)
     return float(gain if higher_is_better else -gain)

@@ -9,7 +9,7 @@ Everything else in this package speaks of tasks. Two conventions hold everywhere
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import torch
@@ -100,20 +100,26 @@ class Task:
     higher_is_better: bool
 
     def __post_init__(self) -> None:
-        if not self.name or "." in self.name:
+        if not isinstance(self.name, str) or not self.name or "." in self.name:
             raise ValueError(f"a task needs a name without dots; found {self.name!r}")
+        if not isinstance(self.higher_is_better, bool):
+            raise ValueError(
+                f"task {self.name!r}: higher_is_better must be True or False, "
+                f"found {self.higher_is_better!r}"
+            )
         for kind, given, known in (
             ("loss", self.loss, LOSSES),
             ("metric", self.metric, METRICS),
         ):
-            if not callable(given) and given not in known:
+            if not callable(given) and (not isinstance(given, str) or given not in known):
                 raise ValueError(
                     f"task {self.name!r}: unknown {kind} {given!r}; "
                     f"use one of {', '.join(known)} or pass a function"
                 )
-        if self.outputs < 1:
+        if not isinstance(self.outputs, int) or self.outputs < 1:
             raise ValueError(
-                f"task {self.name!r}: outputs must be at least 1, found {self.outputs}"
+                f"task {self.name!r}: outputs must be a whole number of at least 1, "
+                f"found {self.outputs!r}"
             )
 
     @property
@@ -170,7 +176,7 @@ class Task:
         Raises:
             ValueError: output and target do not fit each other.
         """
-        target = self._fit_target(output, target)
+        target = self.fit_target(output, target)
         losses, labelled = self.example_losses(output, target)
         return losses.sum() / labelled.sum().clamp(min=1)
 
@@ -178,14 +184,17 @@ class Task:
         """Give the metric over the labelled examples of a whole data set.
 
         Never average scores of batches instead: a short last batch would count too much.
+        The score is nan when an output of a labelled example is not finite.
 
         Raises:
             ValueError: no example has a label.
         """
-        targets = self._fit_target(outputs, targets)
+        targets = self.fit_target(outputs, targets)
         labelled = self.is_labelled(targets)
         if not labelled.any():
             raise ValueError(f"task {self.name!r}: no example has a label, so there is no score")
+        if not torch.isfinite(outputs[labelled]).all():
+            return float("nan")  # a diverged model must not look like one that guesses
         return float(self.metric_function(outputs[labelled], targets[labelled]))
 
     def check_targets(self, target: Tensor) -> None:
@@ -234,7 +243,7 @@ class Task:
                 "'no label')"
             )
 
-    def _fit_target(self, output: Tensor, target: Tensor) -> Tensor:
+    def fit_target(self, output: Tensor, target: Tensor) -> Tensor:
         """Let a target [B] stand for [B, 1]; refuse every other mismatch instead of broadcasting.
 
         PyTorch would broadcast (B, 1) against (B,) to (B, B) behind a mere warning.
@@ -287,12 +296,13 @@ def binary(name: str, outputs: int = 1) -> Task:
     return Task(name, "bce", "binary_accuracy", outputs, higher_is_better=True)
 
 
-def by_name(tasks: Sequence[Task]) -> dict[str, Task]:
+def by_name(tasks: Iterable[Task]) -> dict[str, Task]:
     """Give the tasks as a dictionary by name.
 
     Raises:
         ValueError: there is no task, or two share a name.
     """
+    tasks = tuple(tasks)
     if not tasks:
         raise ValueError("at least one task is needed; found none")
     names = [task.name for task in tasks]

@@ -7,9 +7,12 @@ from which a killed run resumes to the numbers of an uninterrupted one.
 from __future__ import annotations
 
 import copy
+import hashlib
 import io
+import math
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -163,8 +166,10 @@ def fit(
 
     Raises:
         ValueError: data, tasks, model, weights or checkpoint do not fit each other.
-        FloatingPointError: a loss is no longer a finite number.
+        FloatingPointError: a loss or a parameter is no longer a finite number.
+        OSError: the checkpoint cannot be read or written.
     """
+    tasks = tuple(tasks)
     _check_request(model, tasks, train, valid, epochs, patience, monitor)
     names = [task.name for task in tasks]
     device = train.inputs.device
@@ -172,19 +177,31 @@ def fit(
     stepper = make_optimizer(optimizer, [*model.parameters(), *balance.parameters()], lr)
     order = torch.Generator().manual_seed(seed)
     settings = {
-        "tasks": names,
-        "examples": len(train),
+        "tasks": {t.name: [str(t.loss), str(t.metric), t.outputs] for t in tasks},
         "batch_size": batch_size,
         "seed": seed,
         "optimizer": type(stepper).__name__,
         "lr": stepper.param_groups[0]["lr"],
+        "options": [{k: v for k, v in g.items() if k != "params"} for g in stepper.param_groups],
         "balance": type(balance).__name__,
+        "weights": {name: value.tolist() for name, value in balance.named_buffers()},
         "monitor": monitor,
+        "patience": patience,
     }
     run = _Run(model, balance, stepper, order, settings)
-    with _seeded(seed, device):
-        if checkpoint is not None and Path(checkpoint).exists():
-            run.load(Path(checkpoint))
+    if checkpoint is not None:
+        checkpoint = Path(checkpoint)
+        checkpoint.parent.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=checkpoint.parent).close()  # fails now, not after an epoch
+        run.settings["data"] = [data and _fingerprint(data) for data in (train, valid)]
+    with seeded(seed, device):
+        if checkpoint is not None and checkpoint.exists():
+            run.load(checkpoint)
+            if run.history.epochs > epochs:
+                raise ValueError(
+                    f"the checkpoint {checkpoint.name} has {run.history.epochs} epochs, and "
+                    f"epochs={epochs} are asked for; ask for more, or give another file"
+                )
         bar = _progress_bar(range(run.history.epochs, epochs), epochs, progress)
         for _ in bar:
             if patience is not None and run.epochs_without_gain >= patience:
@@ -194,7 +211,7 @@ def fit(
             if valid is not None:
                 run.add_validation(evaluate(model, tasks, valid), tasks, monitor)
             if checkpoint is not None:
-                run.save(Path(checkpoint))
+                run.save(checkpoint)
             bar.set_postfix({name: f"{run.history.train_losses[name][-1]:.3f}" for name in names})
         bar.close()
     if patience is not None and run.best_model is not None:
@@ -239,8 +256,12 @@ def evaluate(
         ``{task name: {"loss": mean loss, "score": metric}}`` over the labelled examples.
 
     Raises:
-        ValueError: data and model do not fit, or a task has no label at all.
+        ValueError: data and model do not fit, a task has no label at all, or a batch size below 1.
     """
+    tasks = tuple(tasks)
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1; found {batch_size}")
+    check_data(model, by_name(tasks), data, "test")
     was_training = model.training
     model.eval()
     try:
@@ -272,7 +293,9 @@ class _Run:
         settings: dict[str, Any],
     ) -> None:
         self.model, self.balance, self.stepper, self.order = model, balance, stepper, order
-        shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
+        shapes = {
+            name: [*value.shape, str(value.dtype)] for name, value in model.state_dict().items()
+        }
         self.settings = {**settings, "model": shapes}
         self.history = History()
         self.best_score = float("inf")
@@ -287,18 +310,29 @@ class _Run:
         """Note an epoch's training losses; refuse numbers that are not finite."""
         epoch = self.history.epochs + 1
         for name, value in losses.items():
-            if not abs(value) < float("inf"):
+            if not math.isfinite(value):
                 raise FloatingPointError(
                     f"task {name!r}: the training loss became {value} in epoch {epoch}; lower "
                     f"the learning rate (now {self.settings['lr']}) or look at this task's targets"
                 )
             self.history.train_losses.setdefault(name, []).append(value)
+        if not all(torch.isfinite(p).all() for p in self.model.parameters()):
+            raise FloatingPointError(
+                f"a parameter of the model is no longer finite after epoch {epoch}; lower the "
+                f"learning rate (now {self.settings['lr']})"
+            )
 
     def add_validation(
         self, result: Mapping[str, Mapping[str, float]], tasks: Sequence[Task], monitor: str
     ) -> None:
         """Note an epoch's validation, and keep the model when it is the best so far."""
         for name, values in result.items():
+            if not math.isfinite(values["loss"]) or not math.isfinite(values["score"]):
+                raise FloatingPointError(
+                    f"task {name!r}: in epoch {self.history.epochs} the validation loss is "
+                    f"{values['loss']} and the score {values['score']}; look at this task's "
+                    f"validation targets, or lower the learning rate (now {self.settings['lr']})"
+                )
             self.history.valid_losses.setdefault(name, []).append(values["loss"])
             self.history.valid_scores.setdefault(name, []).append(values["score"])
         if monitor == "loss":
@@ -367,20 +401,21 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         best one (None without validation).
 
     Raises:
-        FileNotFoundError: there is no such file.
+        OSError: there is no such file, or it may not be read.
         ValueError: the file is cut short, or is no checkpoint of ``fit``.
     """
     path = Path(path)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
+    except OSError:  # not there, not allowed, a folder: its own message says it best
         raise
     except Exception as error:  # torch raises a different class for each kind of damage
         raise ValueError(
             f"{path.name} cannot be read as a checkpoint ({type(error).__name__}): the file is "
             "cut short or something else; delete it to start afresh"
         ) from error
-    if not isinstance(state, dict) or state.get("format") != _Run.FORMAT:
+    keys = {"settings", "model", "balance", "optimizer", "order", "random", "history"}
+    if not isinstance(state, dict) or state.get("format") != _Run.FORMAT or keys - state.keys():
         raise ValueError(
             f"{path.name} is no checkpoint of mtl_helpers.training.fit (format {_Run.FORMAT}); "
             "give another file name"
@@ -388,8 +423,19 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def _fingerprint(data: MultiTaskData) -> str:
+    """Give a hash of inputs and targets, so that a run is not resumed on other data."""
+    found = hashlib.sha256()
+    for tensor in (data.inputs, *data.targets.values()):
+        found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
+        found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return found.hexdigest()
+
+
 def _difference(key: str, theirs: Any, mine: Any) -> str:
     """Say in a few words how two settings differ."""
+    if key == "data":
+        return "it was trained or validated on other data"
     if key != "model" or not isinstance(theirs, dict):
         return f"its {key} is {theirs!r}, here it is {mine!r}"
     for name in [*mine, *theirs]:
@@ -423,36 +469,63 @@ def _check_request(
         raise ValueError(f"monitor must be 'loss' or one of {list(named)}; found {monitor!r}")
     for part, data in (("train", train), ("valid", valid)):
         if data is not None:
-            _check_data(model, named, data, part)
+            check_data(model, named, data, part)
 
 
 @torch.no_grad()
-def _check_data(
-    model: nn.Module, named: Mapping[str, Task], data: MultiTaskData, part: str
-) -> None:
+def check_data(model: nn.Module, named: Mapping[str, Task], data: MultiTaskData, part: str) -> None:
+    """Refuse data, tasks and a model that do not fit each other.
+
+    Args:
+        model: ``forward(x)`` returns ``{task name: output}``.
+        named: the tasks by name.
+        data: inputs [N, ...] and targets by task name.
+        part: what the data are called in an error: "train", "valid" or "test".
+
+    Raises:
+        ValueError: no examples; inputs that are not finite or of a wrong shape; a task missing
+            from targets or outputs; a label out of range; another device or floating type; or, in
+            data that are not for training, a task without any label.
+    """
+    if len(data) == 0:
+        raise ValueError(f"the {part} data hold no examples; give at least one")
+    if not torch.isfinite(data.inputs).all():
+        raise ValueError(f"the {part} inputs hold NaN or infinite values; remove those examples")
     for name, task in named.items():
         if name not in data.targets:
             raise ValueError(
                 f"task {name!r} is missing from the {part} targets, which hold "
                 f"{list(data.targets)}; add its targets (nan or -100 where unknown)"
             )
-        task.check_targets(data.targets[name])
-    parameter = next(model.parameters(), None)
-    if parameter is None:
-        raise ValueError("the model has no parameters, so there is nothing to train")
-    for what, mine, theirs in (
-        ("device", parameter.device, data.inputs.device),
-        ("dtype", parameter.dtype, data.inputs.dtype),
-    ):
-        if mine != theirs:
+        if data.targets[name].device != data.inputs.device:
             raise ValueError(
-                f"the model's {what} is {mine}, that of the {part} inputs is {theirs}; "
-                f"call data.to({what}=...) or model.to(...)"
+                f"task {name!r}: its {part} targets are on {data.targets[name].device}, the inputs "
+                f"on {data.inputs.device}; call data.to(device=...)"
             )
+        task.check_targets(data.targets[name])
+        if part != "train" and not task.is_labelled(data.targets[name]).any():
+            raise ValueError(f"task {name!r} has no label at all in the {part} data")
+    if next(model.parameters(), None) is None:
+        raise ValueError("the model has no parameters, so there is nothing to train")
+    for parameter_name, parameter in model.named_parameters():
+        for what, mine, theirs in (
+            ("device", parameter.device, data.inputs.device),
+            ("dtype", parameter.dtype, data.inputs.dtype),
+        ):
+            if mine != theirs:
+                raise ValueError(
+                    f"the model's {what} is {mine} (parameter {parameter_name!r}), that of the "
+                    f"{part} inputs is {theirs}; call data.to({what}=...) or model.to(...)"
+                )
     was_training = model.training
     model.eval()  # one example through the model; in eval mode no running statistic moves
     try:
         outputs = model(data.inputs[:1])
+    except (RuntimeError, ValueError) as error:
+        raise ValueError(
+            f"the model cannot take {part} inputs of shape (N, "
+            f"{', '.join(map(str, data.inputs.shape[1:]))}): {error}"
+        ) from error
     finally:
         model.train(was_training)
     missing = [name for name in named if not isinstance(outputs, Mapping) or name not in outputs]
@@ -467,7 +540,7 @@ def _check_data(
 
 
 @contextmanager
-def _seeded(seed: int, device: torch.device) -> Iterator[None]:
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed PyTorch's global generators inside the block; put them back after it."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=devices):

@@ -208,7 +208,7 @@ def mmoe_synthetic(
     test: int = 2000,
     seed: int = 0,
 ) -> Splits:
-    """Make the two tasks of Ma et al. 2018, section 3.2, whose correlation is a dial.
+    """Make the two tasks of Ma et al. 2018, whose correlation is a dial.
 
     y_k = w_k·x + Σ_i sin(α_i w_k·x + β_i) + ε_k with standard normal x. The correlation p is the
     cosine of w_1 and w_2; the correlation of the *targets* grows with it but is another number.
@@ -220,7 +220,8 @@ def mmoe_synthetic(
         scale: c, the length of both weight vectors.
         alphas: α, the frequencies of the sines; the paper leaves them open.
         betas: β, their phases, as many.
-        noise: standard deviation of ε (0.1: the paper's variance of 0.01).
+        noise: standard deviation of ε (0.1: the paper's N(0, 0.01), its 0.01
+            read as a variance).
         valid: validation examples.
         test: test examples; the same ones whatever ``examples`` is.
         seed: of everything; the weights are those of :func:`mmoe_weights`.

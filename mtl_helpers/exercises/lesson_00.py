@@ -60,7 +60,7 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
     kind="explain with numbers",
     difficulty=1,
     minutes=3,
-    right="with 0.9 and 0.8 both are correct on 0.72 of the pictures: less often than either alone.",
+    right="with 0.9 and 0.8, both are correct on 0.72: less often than either alone.",
 )
 def both_right(answer: Callable[..., Any]) -> str | None:
     """Check ``both_right(left, right)``."""

@@ -14,8 +14,8 @@ from torch import Tensor, nn
 from mtl_helpers.datasets import MultiTaskData
 from mtl_helpers.datasets.shapes import SHAPES
 from mtl_helpers.figures import (
-    BLUE,
     DPI,
+    SKY,
     Picture,
     band,
     digits_grid,
@@ -131,7 +131,7 @@ def boxes_and_classes(model: nn.Module, data: MultiTaskData, count: int = 8) -> 
     step = size * 1.08
     for i, caption in enumerate(captions):
         for boxes, style in (
-            (data.targets["box"], {"edgecolor": "white", "linestyle": "dashed"}),
+            (data.targets["box"], {"edgecolor": SKY, "linestyle": "dashed"}),
             (outputs["box"], {"edgecolor": task_style("box")["color"]}),
         ):
             cx, cy, wide, high = (boxes[i] * size).tolist()
@@ -160,6 +160,7 @@ def cost(shared: int = 1000, head: int = 100, tasks: int = 3) -> Picture:
         axes.plot(counts, values, label=text, markersize=5, **task_style(name))
     axes.axvline(tasks, color="0.3", linewidth=1.2)
     axes.set_ylim(0, None)
+    axes.set_xticks([1, 3, 6, 9, 12])
     axes.legend(loc="upper left", framealpha=1, edgecolor="none")
     label(axes, "number of tasks, K", "parameters")
     ours, theirs = together[tasks - 1], apart[tasks - 1]
@@ -227,7 +228,7 @@ def growing_feature(snapshots: Sequence[Snapshot], data: MultiTaskData) -> Calla
 
     Args:
         snapshots: what was seen at each moment.
-        data: inputs [N, 1] and the targets ``left half`` and ``everywhere``, nan where missing.
+        data: inputs [N, 1] and the targets ``few`` and ``many``, nan where missing.
 
     Returns:
         A function of ``moment``, the number of a snapshot.
@@ -272,17 +273,6 @@ class Snapshot(NamedTuple):
     feature: Tensor
     outputs: Mapping[str, Tensor]
     losses: Mapping[str, float]
-
-
-def scatter(
-    x: Sequence[float], y: Sequence[float], x_label: str, y_label: str, says: str
-) -> Picture:
-    """Draw points against each other, with a line where y is zero."""
-    figure, axes = new_figure(height=3.4)
-    axes.plot(x, y, "o", color=BLUE, alpha=0.35, markersize=4, markeredgewidth=0)
-    axes.axhline(0, color="0.3", linewidth=1.2)
-    label(axes, x_label, y_label)
-    return Picture(figure, says)
 
 
 def matrix(values: Tensor, names: Sequence[str], x_label: str, y_label: str, says: str) -> Picture:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mtl_helpers.experiments import Code, load, record
+from mtl_helpers.experiments import Code, load, origin_of, record
 
 Row = Mapping[str, Any]
 
@@ -64,13 +64,16 @@ class Study:
 
     def record(self) -> Path:
         """Run the whole study and write its rows to ``data/results``; give the path."""
+        code = [self.run, *self.code]
+        origin = origin_of(code)
         return record(
             self.name,
             question=self.question,
             configuration=self.configuration,
             seeds=self.seeds,
             rows=self.run(self.configuration, self.seeds),
-            code=[self.run, *self.code],
+            code=code,
+            origin=origin,
         )
 
 

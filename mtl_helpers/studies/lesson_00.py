@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from mtl_helpers.datasets import overlapping_digits
+from mtl_helpers.datasets import overlapping, overlapping_digits
 from mtl_helpers.experiments import SeedResults, many_seeds
-from mtl_helpers.models import HardSharing, mlp
+from mtl_helpers.models import HardSharing, backbones, hard_sharing, mlp
 from mtl_helpers.studies import Sample, Study
 from mtl_helpers.tasks import classification
 
@@ -72,7 +72,7 @@ STUDIES = [
         question="What does the weight of a task do to both tasks?",
         configuration={
             "weights": [0.0, 0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95, 0.99, 0.999, 1.0],
-            "learning_rates": [1e-3, 3e-3, 1e-2],
+            "learning_rates": [1e-3, 3e-3, 1e-2, 2e-2, 3e-2],
             "tuning_seeds": [100, 101, 102, 103, 104],
             "steps": 800,
             "batch_size": 50,
@@ -91,5 +91,6 @@ STUDIES = [
             tolerance=0.01,  # ten of a thousand test pictures: processors differ
             seeds=[0, 1],
         ),
+        code=[_train, _validation, overlapping, backbones, hard_sharing],
     )
 ]

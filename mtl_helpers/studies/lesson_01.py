@@ -12,13 +12,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call, jacrev
 
+from mtl_helpers.datasets import regression as datasets_regression
+from mtl_helpers.datasets import shapes as datasets_shapes
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.datasets.regression import regression_truth
 from mtl_helpers.datasets.shapes import SHAPES, shapes
 from mtl_helpers.experiments import SeedResults, many_seeds
 from mtl_helpers.metrics import box_iou
-from mtl_helpers.models import HardSharing, small_cnn
+from mtl_helpers.models import HardSharing, backbones, small_cnn
 from mtl_helpers.studies import Sample, Study
 from mtl_helpers.tasks import Task, classification, regression
 from mtl_helpers.training import task_losses
@@ -428,10 +430,10 @@ GRID = {
     "examples": [10, 20, 40, 80, 160, 320, 640],
     "relatedness": [0.0, 0.25, 0.5, 0.75, 1.0],
     "widths": [[16, 8]],
-    "learning_rates": [0.005, 0.02],
+    "learning_rates": [0.002, 0.005, 0.01, 0.02, 0.05],
     "steps": 400,
     "steps_per_example": 3,
-    "record_every": 50,
+    "record_every": 25,
     "batch_size": 40,
     "tuning_seeds": list(range(100_000, 100_006)),
 }
@@ -440,7 +442,6 @@ WIDTHS = {
     "examples": [40],
     "relatedness": [1.0],
     "widths": [[4], [8], [16], [32], [64], [16, 2], [16, 4], [16, 8], [16, 16], [32, 32]],
-    "learning_rates": [0.002, 0.005, 0.02],
 }
 FAMILIES = {
     "tasks": 6,
@@ -465,12 +466,12 @@ ONE_SHAPE = {
     },
     "examples": 1000,
     "noise": 0.1,
-    "learning_rates": [0.001, 0.003, 0.01],
+    "learning_rates": [0.001, 0.003, 0.01, 0.02],
     "steps": 480,
     "batch_size": 32,
     "tuning_seeds": list(range(100_000, 100_003)),
 }
-PARTS = [tanh_trunk, one_task, train_together, train_alone, tuned, regression_data]
+PARTS = [tanh_trunk, one_task, train_together, train_alone, tuned, datasets_regression]
 
 STUDIES = [
     Study(
@@ -490,7 +491,7 @@ STUDIES = [
             0.05,
             seeds=[0],
         ),
-        code=[shapes, small_cnn, mean_iou, box_loss],
+        code=[datasets_shapes, backbones, mean_iou, box_loss],
     ),
     Study(
         name="01_examples_and_relatedness",
@@ -519,10 +520,14 @@ STUDIES = [
         run=affinity,
         seeds=range(20),
         keys=("family", "target", "partner"),
-        sample=Sample(FAMILIES, 0.02, seeds=[0]),
+        sample=Sample(
+            {**FAMILIES, "learning_rates": {name: [0.002] for name in ("alone", "pairs", "all")}},
+            0.02,
+            seeds=[0],
+        ),
         code=[
             *PARTS, family, two_tasks, train_pairs, pair_gains, label_correlation,
-            feature_similarity, gradient_affinities, regression_truth,
+            feature_similarity, gradient_affinities,
         ],
     ),
 ]  # fmt: skip

@@ -463,9 +463,7 @@ def test_missing_files_are_named(official, tmp_path):
         (lambda whole: idx(np.zeros((60, 28, 28), np.uint8)), "another file"),
     ],
 )
-def test_damaged_files_are_named_and_fetched_again(
-    official, monkeypatch, tmp_path, damage, words
-):
+def test_damaged_files_are_named_and_fetched_again(official, monkeypatch, tmp_path, damage, words):
     import torchvision
 
     path = tmp_path / "MNIST" / "raw" / "train-images-idx3-ubyte.gz"

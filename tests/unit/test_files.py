@@ -142,9 +142,7 @@ def test_the_content_is_on_the_disk_before_it_gets_its_name(monkeypatch, tmp_pat
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])
 @pytest.mark.parametrize("failure", [OSError(errno.EIO, "bad disk"), KeyboardInterrupt()])
-def test_a_failing_write_leaves_the_old_file_and_nothing_else(
-    monkeypatch, tmp_path, step, failure
-):
+def test_a_failing_write_leaves_the_old_file_and_nothing_else(monkeypatch, tmp_path, step, failure):
     path = files.write_whole(tmp_path / "file", b"old")
 
     def fail(*_):
@@ -295,9 +293,7 @@ def test_a_checksum_decides(tmp_path, algorithm):
 def test_both_checksums_must_fit(tmp_path):
     sha256, md5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(b"another").hexdigest()
     with pytest.raises(ValueError, match="md5"):
-        files.download(
-            "http://x/d", tmp_path / "d", opener=Server(CONTENT), sha256=sha256, md5=md5
-        )
+        files.download("http://x/d", tmp_path / "d", opener=Server(CONTENT), sha256=sha256, md5=md5)
 
 
 @pytest.mark.parametrize(
@@ -317,9 +313,7 @@ def test_both_checksums_must_fit(tmp_path):
 )
 def test_what_is_not_the_file_never_looks_like_it(tmp_path, name, body, words):
     with pytest.raises(ValueError, match=words) as caught:
-        files.download(
-            "http://x/d", tmp_path / name, opener=Server(body), otherwise=OTHERWISE
-        )
+        files.download("http://x/d", tmp_path / name, opener=Server(body), otherwise=OTHERWISE)
     message = str(caught.value)
     assert message.startswith(f"the download of {name} was refused")
     assert "http://x/d" in message

@@ -63,6 +63,7 @@ def test_interval_is_written_and_read():
     assert not found.excludes_zero
     assert mean_interval([1.0, 1.1, 0.9]).excludes_zero
     assert mean_interval([-1.0, -1.1, -0.9]).excludes_zero
+    assert not mean_interval([0.0, 0.0]).excludes_zero
 
 
 def test_interval_holds_the_truth_as_often_as_it_says():
@@ -88,6 +89,8 @@ def test_bootstrap_interval_of_a_mean_is_close_to_the_t_interval():
     assert (boot.low, boot.high) == pytest.approx((t.low, t.high), abs=0.02)
     assert boot == bootstrap_interval(values)
     assert boot != bootstrap_interval(values, seed=1)
+    narrow = bootstrap_interval(values, level=0.5)
+    assert boot.low < narrow.low < narrow.high < boot.high
 
 
 def test_bootstrap_draws_whole_rows():
@@ -135,6 +138,9 @@ def test_torchmetrics_come_by_name():
         (lambda: mean_interval([1.0, 2.0], 95), "between 0 and 1; found 95"),
         (lambda: paired_interval([1.0, 2.0], [1.0]), "2 and 1 runs"),
         (lambda: bootstrap_interval([1.0]), "at least 2 finite runs"),
+        (lambda: bootstrap_interval([1.0, 2.0], level=2), "found 2, 2000"),
+        (lambda: bootstrap_interval([1.0, 2.0], resamples=0), "found 0.95, 0"),
+        (lambda: delta_m({"a": 1.0}, {"a": 1.0}, {"a": "lower"}), "found 'lower'"),
         (lambda: bootstrap_interval([1.0, math.inf]), "at least 2 finite runs"),
         (lambda: delta_m({"a": 1.0}, {"b": 1.0}, {"a": True}), r"\['a'\] and \['b'\]"),
         (lambda: delta_m({}, {}, {}), "at least one task"),

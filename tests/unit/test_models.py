@@ -100,6 +100,7 @@ def test_state_dict_carries_the_whole_model():
         (lambda: mlp(4, []), ValueError, r"found \[4\]"),
         (lambda: mlp(4, [0]), ValueError, r"found \[4, 0\]"),
         (lambda: small_cnn((1, 3, 8)), ValueError, "at least 4x4 pixels; found 3x8"),
+        (lambda: small_cnn((1, 8, 3)), ValueError, "at least 4x4 pixels; found 8x3"),
         (lambda: small_cnn((8, 8)), ValueError, r"\(channels, height, width\); found \(8, 8\)"),
         (lambda: HardSharing(mlp(4, [2]), {}), ValueError, "at least one head"),
         (lambda: HardSharing(mlp(4, [2]), {"a.b": nn.Identity()}), ValueError, "found 'a.b'"),
@@ -124,3 +125,14 @@ def test_wrong_use_is_named(call, error, message):
 def test_features_may_be_told():
     model = HardSharing.linear(nn.Flatten(), TASKS, features=4, dtype=torch.float32)
     assert model(torch.zeros(2, 4))["left"].shape == (2, 10)
+
+
+def test_small_cnn_takes_the_largest_of_each_square_and_gives_no_negative_feature():
+    trunk = small_cnn((1, 8, 8), (4, 6), 7)
+    assert [type(m).__name__ for m in trunk] == [
+        *["Conv2d", "ReLU", "MaxPool2d"] * 2,
+        "Flatten",
+        "Linear",
+        "ReLU",
+    ]
+    assert (trunk(torch.randn(5, 1, 8, 8, dtype=torch.float64)) >= 0).all()

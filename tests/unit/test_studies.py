@@ -144,6 +144,20 @@ def test_the_code_beside_run_counts():
     assert len(load("toy").code) == 2
 
 
+def test_the_origin_is_that_from_before_the_run(monkeypatch):
+    """Someone edits the file while a long study runs: what ran is what is recorded."""
+
+    def edited_meanwhile(configuration, seeds):
+        monkeypatch.setattr(experiments.inspect, "getsource", lambda item: "x = 1")
+        return squares(configuration, seeds)
+
+    monkeypatch.setitem(globals(), "edited_meanwhile", edited_meanwhile)
+    edited_meanwhile.__qualname__ = "edited_meanwhile"
+    dataclasses.replace(TOY, run=edited_meanwhile).record()
+    assert load("toy").changed
+    monkeypatch.undo()
+
+
 def test_a_failure_does_not_stop_the_others(results, capsys):
     assert main([], TOYS) == 1
     assert sorted(path.name for path in results.iterdir()) == ["second.json", "toy.json"]

@@ -129,7 +129,11 @@ def test_target_of_one_number_may_be_flat():
         (lambda: Task("a.b", "mse", "rmse", 1, False), "found 'a.b'"),
         (lambda: Task("a", "l2", "rmse", 1, False), "'a': unknown loss 'l2'; use one of cross_"),
         (lambda: Task("a", "mse", "auc", 1, False), "'a': unknown metric 'auc'"),
-        (lambda: regression("a", 0), "'a': outputs must be at least 1, found 0"),
+        (lambda: regression("a", 0), "'a': outputs must be a whole number of at least 1, found 0"),
+        (lambda: regression("a", 2.5), "'a': outputs must be a whole number .*, found 2.5"),
+        (lambda: regression(3), "name without dots; found 3"),
+        (lambda: Task("a", "mse", "rmse", 1, None), "must be True or False, found None"),
+        (lambda: Task("a", ["mse"], "rmse", 1, False), "unknown loss"),
         (lambda: by_name([]), "at least one task"),
         (lambda: by_name([regression("a"), regression("a")]), r"\['a'\] more than once"),
         (lambda: regression("a").mean_loss(torch.zeros(4, 2), torch.zeros(4)), r"\(4, 2\).*\(4,\)"),
@@ -174,3 +178,35 @@ def test_good_and_missing_targets_are_let_through():
     classification("a", 3).check_targets(torch.tensor([0, 2, -100]))
     regression("a").check_targets(torch.tensor([0.0, math.nan]))
     binary("a").check_targets(torch.tensor([0.0, 1.0, 0.3, math.nan]))
+
+
+def test_a_diverged_model_has_no_score():
+    output = torch.zeros(3, 2, dtype=F64)
+    output[1] = math.nan
+    assert math.isnan(classification("c", 2).score(output, torch.tensor([0, 0, 0])))
+    assert classification("c", 2).score(output, torch.tensor([0, -100, 0])) == 1
+
+
+def test_tasks_by_name_take_any_iterable():
+    assert list(by_name(regression(name) for name in "ab")) == ["a", "b"]
+
+
+def test_binary_targets_count_as_yes_above_a_half():
+    output = torch.tensor([[1.0], [1.0], [-1.0]], dtype=F64)
+    assert binary("b").score(output, torch.tensor([0.4, 0.6, 0.4], dtype=F64)) == pytest.approx(
+        2 / 3
+    )
+
+
+def test_r2_measures_each_output_against_its_own_mean():
+    target = torch.tensor([[0.0, 10.0], [2.0, 12.0]], dtype=F64)
+    task = Task("r", "mse", "r2", 2, True)
+    assert task.score(target.mean(0).expand(2, 2), target) == pytest.approx(0)
+
+
+def test_a_missing_class_is_safe_for_a_loss_that_counts_classes():
+    def one_hot(output, target):
+        return (output - F.one_hot(target, 3)).square().sum(1)  # refuses -100
+
+    task = Task("c", one_hot, "accuracy", 3, True)
+    assert task.mean_loss(torch.zeros(2, 3), torch.tensor([-100, 1])).item() == 1

@@ -16,7 +16,7 @@ import mtl_helpers.training as training
 from mtl_helpers.balancing import Balance
 from mtl_helpers.datasets import MultiTaskData
 from mtl_helpers.models import HardSharing, mlp
-from mtl_helpers.tasks import classification, regression
+from mtl_helpers.tasks import Task, classification, regression
 from mtl_helpers.training import batches, evaluate, fit, load_checkpoint, make_optimizer
 
 TASKS = [classification("kind", 3), regression("size")]
@@ -233,11 +233,15 @@ def test_a_write_that_fails_keeps_the_checkpoint_before_it(tmp_path, monkeypatch
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"width": 9}, r"'trunk.1.weight' has shape \[8, 4\], here \[9, 4\]"),
+        ({"width": 9}, r"'trunk.1.weight' has shape \[8, 4, .*\], here \[9, 4, "),
         ({"lr": 0.02}, "its lr is 0.01, here it is 0.02"),
         ({"seed": 4}, "its seed is 3, here it is 4"),
         ({"balance": Uncertain(("kind", "size"))}, "its balance is 'EqualWeights'"),
-        ({"tasks": TASKS[:1]}, r"its tasks is \['kind', 'size'\]"),
+        ({"balance": {"kind": 1.0, "size": 5.0}}, "its balance is 'EqualWeights'"),
+        ({"batch_size": 10}, "its batch_size is 16, here it is 10"),
+        ({"optimizer": lambda p: torch.optim.Adam(p, lr=0.01, weight_decay=0.1)}, "its options"),
+        ({"tasks": [TASKS[0], Task("size", "mse", "mae", 1, False)]}, "its tasks is .*rmse"),
+        ({"tasks": TASKS[:1]}, "its tasks is"),
         ({"optimizer": "sgd"}, "its optimizer is 'Adam', here it is 'SGD'"),
     ],
 )
@@ -387,6 +391,12 @@ def without(name):
     return MultiTaskData(data.inputs, {k: v for k, v in data.targets.items() if k != name})
 
 
+def poisoned():
+    data = make_data()
+    data.inputs[3] = math.nan  # after the check that MultiTaskData made
+    return data
+
+
 class OneOutput(nn.Linear):
     """Forgets the dictionary."""
 
@@ -417,6 +427,22 @@ class OneOutput(nn.Linear):
         ),
         ({"model": OneOutput(4, 2).double()}, "must return a dictionary.*found Tensor"),
         ({"model": nn.Identity()}, "no parameters"),
+        ({"model": HardSharing.linear(mlp(5, [3]), TASKS)}, r"cannot take train inputs.*\(N, 4\)"),
+        (
+            {"model": HardSharing.linear(mlp(4, [3], dtype=torch.float32), TASKS)},
+            "dtype is torch.float32 .parameter 'trunk.1.weight'.",
+        ),
+        ({"valid": make_data().subset([])}, "valid data hold no examples"),
+        (
+            {
+                "valid": MultiTaskData(
+                    make_data().inputs,
+                    {"kind": torch.full((50,), -100), "size": make_data().targets["size"]},
+                )
+            },
+            "'kind' has no label at all in the valid data",
+        ),
+        ({"train": poisoned()}, "train inputs hold NaN"),
         ({"tasks": [classification("kind", 2), TASKS[1]]}, "label 2 at example .* outside 0..1"),
         ({"tasks": [classification("kind", 4), TASKS[1]]}, r"'kind'.*\(B, 4\)"),
     ],
@@ -425,3 +451,118 @@ def test_wrong_use_is_named_before_anything_is_trained(change, message):
     asked = {"model": make_model(), "tasks": TASKS, "train": make_data(), "epochs": 1, **change}
     with pytest.raises(ValueError, match=message):
         fit(asked.pop("model"), asked.pop("tasks"), asked.pop("train"), **asked)
+
+
+def test_resuming_with_other_weights_or_other_data_is_refused(tmp_path):
+    asked = arguments(tmp_path, balance={"kind": 1.0, "size": 0.5})
+    fit(make_model(), TASKS, make_data(), epochs=1, **asked)
+    with pytest.raises(ValueError, match=r"its weights is .*0\.5.*here it is .*5\.0"):
+        fit(
+            make_model(),
+            TASKS,
+            make_data(),
+            epochs=2,
+            **{**asked, "balance": {"kind": 1.0, "size": 5.0}},
+        )
+    with pytest.raises(ValueError, match="trained or validated on other data"):
+        fit(make_model(), TASKS, make_data(seed=1), epochs=2, **asked)
+    with pytest.raises(ValueError, match="trained or validated on other data"):
+        fit(make_model(), TASKS, make_data(), make_data(), epochs=2, **asked)
+    with pytest.raises(ValueError, match="its monitor is 'loss', here it is 'kind'"):
+        fit(make_model(), TASKS, make_data(), epochs=2, monitor="kind", **asked)
+
+
+def test_fewer_epochs_than_the_checkpoint_has_are_refused(tmp_path):
+    fit(make_model(), TASKS, make_data(), epochs=3, **arguments(tmp_path))
+    with pytest.raises(ValueError, match=r"run\.pt has 3 epochs, and epochs=2 are asked for"):
+        fit(make_model(), TASKS, make_data(), epochs=2, **arguments(tmp_path))
+
+
+def test_a_place_that_cannot_be_written_to_is_found_before_training(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    model, twin = make_model(), make_model()
+    with pytest.raises(OSError):
+        fit(model, TASKS, make_data(), epochs=1, checkpoint=tmp_path / "file" / "run.pt")
+    assert torch.equal(parameters(model), parameters(twin))
+    with pytest.raises(IsADirectoryError):
+        load_checkpoint(tmp_path)
+
+
+@pytest.mark.parametrize("number", [math.nan, -math.inf])
+def test_validation_that_is_not_finite_names_the_task(monkeypatch, number):
+    scripted(monkeypatch, [1.0, 1.0], [0.5, number])
+    with pytest.raises(FloatingPointError, match=f"'kind': in epoch 2 .* the score {number}"):
+        fit(make_model(), TASKS, make_data(), make_data(), epochs=3, patience=2)
+
+
+def test_divergence_in_the_last_step_is_noticed(tmp_path):
+    data = make_data()
+    data.targets["size"][:] *= 1e4
+    with pytest.raises(FloatingPointError, match="no longer finite after epoch 1"):
+        fit(
+            make_model(),
+            TASKS,
+            data,
+            epochs=1,
+            **arguments(tmp_path, lr=1e308, batch_size=None, optimizer="sgd"),
+        )
+    assert not (tmp_path / "run.pt").exists()
+
+
+def test_tasks_may_come_from_a_generator():
+    model = make_model()
+    history = fit(model, (task for task in TASKS), make_data(), epochs=1)
+    assert list(history.train_losses) == ["kind", "size"]
+    assert list(evaluate(model, (task for task in TASKS), make_data())) == ["kind", "size"]
+
+
+def test_evaluate_names_what_does_not_fit():
+    with pytest.raises(ValueError, match="'size' is missing from the test targets"):
+        evaluate(make_model(), TASKS, without("size"))
+    with pytest.raises(ValueError, match="batch_size must be at least 1; found 0"):
+        evaluate(make_model(), TASKS, make_data(), batch_size=0)
+
+
+def test_dropout_is_on_in_training_even_when_the_model_comes_in_eval_mode():
+    dropped, kept = make_model(0.5).eval(), make_model()
+    fit(dropped, TASKS, make_data(), epochs=1)
+    fit(kept, TASKS, make_data(), epochs=1)
+    assert not torch.equal(parameters(dropped), parameters(kept))
+
+
+def test_the_check_before_training_leaves_the_mode_as_it_was():
+    model = make_model().eval()
+    training.check_data(model, {t.name: t for t in TASKS}, make_data(), "train")
+    assert not model.training
+
+
+def test_the_seed_draws_the_dropout_masks():
+    found = []
+    for seed in (1, 2):
+        model = make_model(0.5)
+        fit(model, TASKS, make_data(), epochs=1, batch_size=None, seed=seed)
+        found.append(parameters(model))
+    assert not torch.equal(*found)
+
+
+class Nosy(Balance):
+    """Keeps what it was given."""
+
+    def forward(self, losses, context=None):
+        self.context = context
+        return losses.sum()
+
+
+def test_a_balance_is_told_about_the_model_and_its_outputs():
+    balance, model = Nosy(("kind", "size")), make_model()
+    fit(model, TASKS, make_data(), balance=balance, epochs=1)
+    assert balance.context["model"] is model
+    assert set(balance.context["outputs"]) == {"kind", "size"}
+
+
+def test_a_resumed_run_that_may_go_on_is_not_called_stopped(tmp_path, monkeypatch):
+    scripted(monkeypatch, [1.0, 2.0, 2.0])
+    asked = arguments(tmp_path, patience=2)
+    fit(make_model(), TASKS, make_data(), make_data(), epochs=9, **asked)
+    history = fit(make_model(), TASKS, make_data(), make_data(), epochs=3, **asked)
+    assert not history.stopped_early  # all three epochs were run
