@@ -20,8 +20,7 @@ setup: ## prepare .venv (nothing to do, and no network, when it is up to date)
 	@$(call bootstrap)
 
 lab: setup ## open JupyterLab on the first lesson
-	@JUPYTER_CONFIG_PATH="$(CURDIR)/.jupyter$${JUPYTER_CONFIG_PATH:+:$$JUPYTER_CONFIG_PATH}" \
-	  $(PY) -m jupyterlab $(ARGS)
+	@$(PY) -m mtl_helpers.notebooks lab $(ARGS)
 
 test: setup ## everything that should hold, and every notebook against its stored outputs
 	OMP_NUM_THREADS=1 $(PYTEST) tests notebooks $(NBVAL) $(ARGS)

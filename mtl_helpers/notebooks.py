@@ -2,6 +2,7 @@
 
     python -m mtl_helpers.notebooks execute [FILE ...] [--check]
     python -m mtl_helpers.notebooks canonical [FILE ...] [--check]
+    python -m mtl_helpers.notebooks lab [ARGUMENT OF JUPYTERLAB ...]
     python -m mtl_helpers.notebooks editions --student|--teacher|--slides FOLDER [FILE ...]
 
 A notebook is committed with its outputs. So that two runs on one machine leave the same bytes, its
@@ -19,6 +20,7 @@ import difflib
 import hashlib
 import os
 import struct
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -29,6 +31,7 @@ import nbformat
 
 from mtl_helpers.files import write_whole
 
+PROJECT = Path(__file__).resolve().parents[1]
 IGNORED = "nbval-ignore-output"
 KERNEL = {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"}
 _WIDGET_MIMES = (
@@ -419,8 +422,26 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def lab(arguments: Sequence[str]) -> int:
+    """Start JupyterLab with the project's own settings, on any system (``make lab`` calls this).
+
+    Args:
+        arguments: what JupyterLab is to be told further.
+
+    Returns:
+        JupyterLab's exit status.
+    """
+    settings = [str(PROJECT / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
+    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
+    command = [sys.executable, "-m", "jupyterlab", *arguments]
+    return subprocess.call(command, cwd=PROJECT, env=environment)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments[:1] == ["lab"]:
+        return lab(arguments[1:])
     options = _parser().parse_args(arguments)
     paths = options.paths or sorted(Path("notebooks").glob("*.ipynb"))
     if not paths:

@@ -24,6 +24,7 @@ from mtl_helpers.figures import (
     task_style,
 )
 from mtl_helpers.metrics import Interval, box_iou, mean_interval
+from mtl_helpers.models import HardSharing
 
 # One panel a setting: boxes (name: column, row, text, kind) and arrows between them.
 # Columns and rows count from 0 in the lower left; kind is "data", "model" or "task".
@@ -294,3 +295,19 @@ def matrix(values: Tensor, names: Sequence[str], x_label: str, y_label: str, say
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
     return Picture(figure, says)
+
+
+@torch.no_grad()
+def snapshot(step: int, model: HardSharing, losses: Tensor, points: int = 81) -> Snapshot:
+    """Look at a network with one input and one shared feature, on a grid from -2 to 2.
+
+    Args:
+        step: steps taken.
+        model: its trunk gives [N, 1] from inputs [N, 1].
+        losses: training loss of each task, [K].
+        points: points of the grid.
+    """
+    grid = torch.linspace(-2, 2, points, dtype=losses.dtype)[:, None]
+    outputs = {name: output[:, 0] for name, output in model(grid).items()}
+    seen = dict(zip(outputs, losses.tolist(), strict=True))
+    return Snapshot(step, grid[:, 0], model.features(grid)[:, 0], outputs, seen)
