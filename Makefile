@@ -43,6 +43,7 @@ execute: setup ## run the notebooks from a clean kernel and store their outputs
 
 lint: setup ## ruff over code and notebooks, and the form of the notebook files
 	$(PY) -m ruff check
+	$(PY) -m ruff format --check
 	$(PY) -m mtl_helpers.notebooks canonical --check
 
 results: setup ## run the recorded studies again (long)
