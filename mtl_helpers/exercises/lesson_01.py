@@ -23,7 +23,10 @@ SITUATIONS = {
     "d": ("meta-learning", "what is learned is how to learn a new task from a few examples"),
     "e": ("co-training", "two views label examples for each other, for one and the same task"),
     "f": ("single-task", "two sources of data, but one question, one loss, one output"),
-    "g": ("multi-task", "the second question is asked only to help the first: an auxiliary task"),
+    "g": (
+        "multi-task",
+        "two questions are learned at once; one only helps (an auxiliary task), and that counts",
+    ),
     "h": ("multi-task", "labels sit on different examples; two questions, one trunk all the same"),
 }
 
@@ -61,23 +64,20 @@ def which(answer: Mapping[str, str]) -> str | None:
 def iou(answer: Callable[..., Any]) -> str | None:
     """Check ``iou(first, second)`` on boxes (centre x, centre y, width, height)."""
 
-    def general(
-        first: Tensor,
-        second: Tensor,
-        clamp: bool = True,
-        twice: bool = False,
-        corners: bool = False,
-    ) -> Tensor:
-        half = (
-            (lambda box: (box[:2], box[2:]))
-            if corners
-            else (lambda box: (box[:2] - box[2:] / 2, box[:2] + box[2:] / 2))
-        )
-        (low1, high1), (low2, high2) = half(first), half(second)
+    def general(first: Tensor, second: Tensor, slip: str = "") -> Tensor:
+        def ends(box: Tensor) -> tuple[Tensor, Tensor]:
+            half = box[2:] if slip == "whole" else box[2:] / 2
+            return (box[:2], box[2:]) if slip == "corners" else (box[:2] - half, box[:2] + half)
+
+        (low1, high1), (low2, high2) = ends(first), ends(second)
         sides = torch.minimum(high1, high2) - torch.maximum(low1, low2)
-        common = (sides.clamp(min=0) if clamp else sides).prod()
-        both = (high1 - low1).prod() + (high2 - low2).prod()
-        return common / (both if twice else both - common)
+        common = (sides if slip == "negative" else sides.clamp(min=0)).prod()
+        if slip == "overlap":
+            return common
+        boxes = (high1 - low1).prod() + (high2 - low2).prod()
+        if slip == "whole":
+            boxes = first[2:].prod() + second[2:].prod()
+        return common / (boxes if slip == "twice" else boxes - common)
 
     def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
         first, second = torch.rand(2, 4, generator=g, dtype=torch.float64) * 0.4 + 0.3
@@ -92,14 +92,18 @@ def iou(answer: Callable[..., Any]) -> str | None:
         slips={
             "boxes that do not touch have a negative overlap on both axes, and minus times minus "
             "is plus: let no side of the overlap be below 0.": (
-                lambda a, b: general(a, b, clamp=False)
+                lambda a, b: general(a, b, "negative")
             ),
             "the union counts the common part once: subtract it from the sum of the two areas.": (
-                lambda a, b: general(a, b, twice=True)
+                lambda a, b: general(a, b, "twice")
             ),
             "you read the boxes as two corners; they are centre, width and height.": (
-                lambda a, b: general(a, b, corners=True)
+                lambda a, b: general(a, b, "corners")
             ),
+            "half of the width lies on each side of the centre: divide it by two.": (
+                lambda a, b: general(a, b, "whole")
+            ),
+            "that is the overlap; divide it by the union.": (lambda a, b: general(a, b, "overlap")),
         },
     )
 
@@ -110,7 +114,7 @@ def iou(answer: Callable[..., Any]) -> str | None:
     kind="fill one line",
     difficulty=1,
     minutes=4,
-    right="with a heavy trunk and many tasks the saving approaches 1 - 1/K, and never reaches it.",
+    right="with a heavy trunk the saving approaches 1 - 1/K, and never reaches it.",
 )
 def saving(answer: Callable[..., Any]) -> str | None:
     """Check ``saving(shared, head, tasks)``: the share of the parameters that is saved."""
@@ -127,6 +131,11 @@ def saving(answer: Callable[..., Any]) -> str | None:
             ),
             "you forgot the heads: each task still pays for its own.": (
                 lambda shared, head, tasks: 1 - 1 / tasks
+            ),
+            "give a share between 0 and 1, not per cent.": (
+                lambda shared, head, tasks: (
+                    100 * (1 - (shared + tasks * head) / (tasks * (shared + head)))
+                )
             ),
             "that is the number of parameters saved; divide by what separate networks cost.": (
                 lambda shared, head, tasks: (tasks - 1) * shared
@@ -178,6 +187,9 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
             "where lower is better the sign must be turned.": (
                 lambda m, s, u: by_rule(m, s, u, turn=False)
             ),
+            "you turned the sign of the wrong tasks: turn it where *lower* is better.": (
+                lambda m, s, u: by_rule(m, s, {k: not v for k, v in u.items()})
+            ),
             "you divided by the multi-task score; the single-task score is the measure.": (
                 lambda m, s, u: by_rule(m, s, u, relative="multi")
             ),
@@ -197,7 +209,7 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
     kind="adversarial",
     difficulty=2,
     minutes=6,
-    right="an average of accuracies counts points; a point is worth more where few are left.",
+    right="delta-m counts points relative to the baseline: one weighs more where the score is low.",
 )
 def lying_average(answer: Mapping[str, Mapping[str, float]]) -> str | None:
     """Check ``{"single": {"A", "B"}, "multi": {"A", "B"}}``: accuracies between 0 and 1."""
@@ -260,6 +272,10 @@ def half_width(answer: Callable[..., Any]) -> str | None:
         [(np.array([3.0, 5.0, 4.0]), np.array([2.0, 5.0, 2.0])), *draws(case)],
         slips={
             "you still treat the two arms as strangers: take the differences first.": unpaired,
+            "that is the whole width; half of it is asked for.": lambda a, b: 2 * paired(a, b),
+            "95 % leaves 2.5 % on each side: the t value is that of 0.975.": (
+                lambda a, b: paired(a, b) * stats.t.ppf(0.95, len(a) - 1) / t(len(a))
+            ),
             "1.96 is for very many runs; with few runs use Student's t.": (
                 lambda a, b: paired(a, b, normal=True)
             ),
@@ -305,6 +321,11 @@ def best_partner(answer: Callable[..., Any]) -> str | None:
             "you looked down a column: that is whom the target helps, not who helps it.": (
                 lambda affinity, target: right(affinity.T, target)
             ),
+            "after an entry is removed the numbers of those behind it move by one.": (
+                lambda affinity, target: int(
+                    torch.cat([affinity[target][:target], affinity[target][target + 1 :]]).argmax()
+                )
+            ),
             "that is the worst partner: you want the largest affinity.": (
                 lambda affinity, target: int(affinity[target].argmin())
             ),
@@ -335,11 +356,20 @@ def examples_needed(answer: Callable[..., Any]) -> str | None:
     return compare(
         answer,
         right,
-        [({10: 0.9, 20: 0.8, 40: 0.6, 80: 0.5}, 0.7), *draws(case, count=8)],
+        [
+            ({10: 0.9, 20: 0.8, 40: 0.6, 80: 0.5}, 0.7),
+            ({10: 0.9, 20: 0.7, 40: 0.6}, 0.7),
+            *draws(case, count=8),
+        ],
         slips={
             "that is the largest number of examples that still is *not* enough.": (
                 lambda alone, together: max(
                     (n for n, rmse in alone.items() if rmse > together), default=math.inf
+                )
+            ),
+            "equal is good enough: an RMSE of exactly `together` counts.": (
+                lambda alone, together: min(
+                    (n for n, rmse in alone.items() if rmse < together), default=math.inf
                 )
             ),
             "you gave the error; the question is for the number of examples.": (

@@ -140,7 +140,7 @@ def boxes_and_classes(model: nn.Module, data: MultiTaskData, count: int = 8) -> 
             axes.add_patch(Rectangle(corner, wide, high, fill=False, linewidth=1.8, **style))
         axes.text(i * step + size / 2, size * 1.06, caption, ha="center", va="top", fontsize=8.5)
     wrong = sum(r != t for r, t in zip(read, true, strict=True))
-    says = f"{count} test images: {wrong} classes wrong, mean IoU {overlaps.mean():.2f}."
+    says = f"{count} test images: wrong classes: {wrong}; mean IoU {overlaps.mean():.2f}."
     return Picture(figure, says)
 
 

@@ -27,6 +27,7 @@ from mtl_helpers.training import task_losses
 
 Configuration = Mapping[str, Any]
 ALONE = [regression("alone")]
+OTHER_START = 1_000_000_000  # added to a network's seed: other initial parameters, the same data
 
 
 def tanh_trunk(widths: Sequence[int] = (16, 8), inputs: int = 8) -> nn.Sequential:
@@ -64,22 +65,25 @@ def train_alone(
     tasks: Sequence[Task],
     widths: Sequence[int],
     seeds: Sequence[int],
+    start: int = 0,
     **settings: Any,
 ) -> SeedResults:
     """Train one network of the same trunk for every pair of a seed and a task.
 
-    All of them are stacked: network ``seed * K + k`` learns task k on the data of its seed.
+    All of them are stacked: network ``seed * K + k`` learns task k on the data of its seed. Another
+    ``start`` (0, 1, ...) gives other initial networks on the same data.
     """
     names = [task.name for task in tasks]
     drawn: dict[int, Splits] = {}
 
     def data_of(network: int) -> Splits:
-        seed, k = divmod(network, len(names))
+        seed, k = divmod(network % OTHER_START, len(names))
         if seed not in drawn:
             drawn[seed] = make_data(seed)
         return one_task(drawn[seed], names[k])
 
-    networks = [seed * len(names) + k for seed in seeds for k in range(len(names))]
+    first = start * OTHER_START
+    networks = [first + seed * len(names) + k for seed in seeds for k in range(len(names))]
     return train_together(data_of, ALONE, widths, networks, **settings)
 
 
@@ -198,16 +202,18 @@ def train_pairs(
     tasks: Sequence[Task],
     widths: Sequence[int],
     seeds: Sequence[int],
+    start: int = 0,
     **settings: Any,
 ) -> SeedResults:
     """Train one network with two heads for every seed and every two tasks, all stacked."""
     pairs = list(itertools.combinations([task.name for task in tasks], 2))
 
     def data_of(network: int) -> Splits:
-        seed, pair = divmod(network, len(pairs))
+        seed, pair = divmod(network % OTHER_START, len(pairs))
         return two_tasks(make_data(seed), pairs[pair])
 
-    networks = [seed * len(pairs) + pair for seed in seeds for pair in range(len(pairs))]
+    first = start * OTHER_START
+    networks = [first + seed * len(pairs) + pair for seed in seeds for pair in range(len(pairs))]
     return train_together(
         data_of, [regression("first"), regression("second")], widths, networks, **settings
     )
@@ -219,7 +225,9 @@ def affinity(configuration: Configuration, seeds: Sequence[int]) -> list[dict[st
     A seed is a family of tasks. Every list has one number for each of its draws.
 
     Returns:
-        One row a family, target and partner: the true ``relatedness``; ``gain`` and
+        One row a family, target and partner: the true ``relatedness``; ``other_start``, the gain
+        of the same pair on the same data from other initial parameters; ``restarts``, what the
+        best of as many starts alone gains as there are partners; ``gain`` and
         ``valid_gain``: by how many percent the target's RMSE on test (validation) data falls when
         the partner is learnt with it; ``partner_score``: 1 - the partner's validation error when
         alone; and four affinities: ``label_correlation`` (absolute, training targets),
@@ -246,6 +254,16 @@ def affinity(configuration: Configuration, seeds: Sequence[int]) -> list[dict[st
             arms[name](seeds=numbers, record_every=best[name]["steps"], **best[name])
             for name in ("alone", "pairs")
         )
+        other = [
+            arms[name](seeds=numbers, start=1, record_every=best[name]["steps"], **best[name])
+            for name in ("alone", "pairs")
+        ]
+        restarts = [alone, other[0]] + [
+            arms["alone"](
+                seeds=numbers, start=k, record_every=best["alone"]["steps"], **best["alone"]
+            )
+            for k in range(2, len(tasks) - 1)
+        ]
         partial_runs = [
             arms["all"](seeds=numbers, **{**best["all"], "steps": steps})
             for steps in configuration["marks"]
@@ -253,6 +271,8 @@ def affinity(configuration: Configuration, seeds: Sequence[int]) -> list[dict[st
         measured = {
             "gain": pair_gains(alone.scores, pairs.scores, draws, len(tasks)),
             "valid_gain": pair_gains(_last(alone), _last(pairs), draws, len(tasks)),
+            "other_start": pair_gains(other[0].scores, other[1].scores, draws, len(tasks)),
+            "restarts": restart_gains(restarts, draws, len(tasks)),
             "partner_score": (1 - _last(alone)["alone"].square())
             .reshape(draws, 1, len(tasks))
             .expand(-1, len(tasks), -1),
@@ -268,6 +288,18 @@ def affinity(configuration: Configuration, seeds: Sequence[int]) -> list[dict[st
                 row[name] = [round(v, 3) for v in values[:, target, partner].tolist()]
             rows.append(row)
     return rows
+
+
+def restart_gains(restarts: Sequence[SeedResults], draws: int, tasks: int) -> Tensor:
+    """Give the gain of the best of several starts alone, chosen on validation data.
+
+    Returns:
+        Percent of the first start's RMSE, [draws, target, partner]; it knows no partner.
+    """
+    valid = torch.stack([_last(run)["alone"] for run in restarts])
+    test = torch.stack([run.scores["alone"] for run in restarts])
+    best = test.gather(0, valid.argmin(0, keepdim=True))[0]
+    return (100 * (1 - best / test[0])).reshape(draws, tasks, 1).expand(-1, -1, tasks)
 
 
 def _last(results: SeedResults) -> dict[str, Tensor]:
@@ -527,7 +559,7 @@ STUDIES = [
         ),
         code=[
             *PARTS, family, two_tasks, train_pairs, pair_gains, label_correlation,
-            feature_similarity, gradient_affinities,
+            feature_similarity, gradient_affinities, restart_gains,
         ],
     ),
 ]  # fmt: skip

@@ -35,7 +35,7 @@ def test_boxes_are_drawn_where_they_are():
     wrong = (data.targets["class"] + torch.tensor([0, 1, 0, 0])) % 3
     moved = data.targets["box"] * torch.tensor([1.0, 1.0, 0.5, 1.0])
     picture = pictures.boxes_and_classes(Found(moved, wrong), data, count=4)
-    assert picture.says == "4 test images: 1 classes wrong, mean IoU 0.50."
+    assert picture.says == "4 test images: wrong classes: 1; mean IoU 0.50."
     frames = [p.get_bbox() for p in picture.figure.axes[0].patches]
     assert len(frames) == 8
     cx, cy, wide, high = (24 * data.targets["box"][0]).tolist()

@@ -64,7 +64,7 @@ SLIPS = {
     "01.1": [
         (settings(f="multi-task"), "situation f is not multi-task"),
         (settings(h="single-task"), "situation h is not single-task"),
-        (settings(g="single-task"), "auxiliary task"),
+        (settings(g="single-task"), "(an auxiliary task)"),
         (settings(c="multi-task"), "situation c is not multi-task"),
         (settings(a="both"), "'both' is none of"),
         ("setting = {'a': 'multi-task'}", "one name for each"),
@@ -74,15 +74,25 @@ SLIPS = {
         (iou(minus="0"), "subtract it from the sum"),
         (iou(**CORNERS), "two corners"),
         (iou(area="second[2:].prod()", minus="0"), "your answer is off"),
+        (iou(area="torch.ones(())", minus="0"), "that is the overlap"),
+        (
+            iou(**{k: BOX[k].replace(" / 2", "") for k in ("low1", "low2", "high1", "high2")}),
+            "half of the width",
+        ),
     ],
     "01.3": [
         (SAVING + "(shared + tasks * head) / (tasks * (shared + head))", "what is left to pay"),
         (SAVING + "tasks * (shared + head) / (shared + tasks * head)", "on top"),
         (SAVING + "1 - 1 / tasks", "forgot the heads"),
         (SAVING + "(tasks - 1) * shared", "number of parameters saved"),
+        (
+            SAVING + "100 - 100 * (shared + tasks * head) / (tasks * (shared + head))",
+            "not per cent",
+        ),
     ],
     "01.4": [
         (gain(up="True"), "the sign must be turned"),
+        (gain(up="not higher_is_better[k]"), "sign of the wrong tasks"),
         (gain(base="multi[k]"), "divided by the multi-task score"),
         (gain(base="1"), "plain differences"),
         (gain(scale="1"), "give percent"),
@@ -110,6 +120,11 @@ SLIPS = {
             ),
             "as strangers",
         ),
+        (
+            WIDTH.format("2 * stats.t.ppf(.975, n - 1) * (a - b).std(ddof=1) / n**.5"),
+            "the whole width",
+        ),
+        (WIDTH.format("stats.t.ppf(.95, n - 1) * (a - b).std(ddof=1) / n**.5"), "0.975"),
         (WIDTH.format("1.96 * (a - b).std(ddof=1) / n**.5"), "Student's t"),
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std(ddof=1)"), "spreads less"),
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std() / n**.5"), "ddof=1"),
@@ -121,6 +136,11 @@ SLIPS = {
             "looked down a column",
         ),
         (PARTNER + "int(affinity[target].argmin())", "worst partner"),
+        (
+            PARTNER + "int(torch.cat([affinity[target][:target], "
+            "affinity[target][target + 1:]]).argmax())",
+            "move by one",
+        ),
     ],
     "01.8": [
         (
@@ -132,6 +152,10 @@ SLIPS = {
             "gave the error",
         ),
         (NEEDED + "max(alone)", "smallest number"),
+        (
+            NEEDED + "min((n for n, e in alone.items() if e < together), default=float('inf'))",
+            "equal is good enough",
+        ),
         (NEEDED + "min(n for n, e in alone.items() if e <= together)", "your function raised"),
     ],
     "01.9": [
