@@ -54,7 +54,7 @@ def which(answer: Mapping[str, str]) -> str | None:
 
 
 @exercise(
-    "01.2",
+    "01.3",
     "Intersection over union",
     kind="fill one step",
     difficulty=2,
@@ -109,7 +109,7 @@ def iou(answer: Callable[..., Any]) -> str | None:
 
 
 @exercise(
-    "01.3",
+    "01.4",
     "What sharing saves",
     kind="fill one line",
     difficulty=1,
@@ -145,7 +145,7 @@ def saving(answer: Callable[..., Any]) -> str | None:
 
 
 @exercise(
-    "01.4",
+    "01.5",
     "Delta-m by hand",
     kind="fill one step",
     difficulty=2,
@@ -204,7 +204,7 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
 
 
 @exercise(
-    "01.5",
+    "01.2",
     "An average that lies",
     kind="adversarial",
     difficulty=2,

@@ -69,7 +69,7 @@ SLIPS = {
         (settings(a="both"), "'both' is none of"),
         ("setting = {'a': 'multi-task'}", "one name for each"),
     ],
-    "01.2": [
+    "01.3": [
         (iou(clamp=""), "minus times minus"),
         (iou(minus="0"), "subtract it from the sum"),
         (iou(**CORNERS), "two corners"),
@@ -80,7 +80,7 @@ SLIPS = {
             "half of the width",
         ),
     ],
-    "01.3": [
+    "01.4": [
         (SAVING + "(shared + tasks * head) / (tasks * (shared + head))", "what is left to pay"),
         (SAVING + "tasks * (shared + head) / (shared + tasks * head)", "on top"),
         (SAVING + "1 - 1 / tasks", "forgot the heads"),
@@ -90,7 +90,7 @@ SLIPS = {
             "not per cent",
         ),
     ],
-    "01.4": [
+    "01.5": [
         (gain(up="True"), "the sign must be turned"),
         (gain(up="not higher_is_better[k]"), "sign of the wrong tasks"),
         (gain(base="multi[k]"), "divided by the multi-task score"),
@@ -98,7 +98,7 @@ SLIPS = {
         (gain(scale="1"), "give percent"),
         (gain(count="1"), "average them over the tasks"),
     ],
-    "01.5": [
+    "01.2": [
         (
             "lie = {'single': {'A': .8, 'B': .2}, 'multi': {'A': .7, 'B': .2}}",
             "average accuracy does not rise",
