@@ -59,6 +59,16 @@ SETTINGS = {
          "b": (0, 0, "view 2", "data"), "n": (1, 0, "model 2", "model"), "A": (2, 1, "A", "task")},
         ["am", "bn", "mn", "nm", "mA", "nA"],
     ),
+    "joint training": (
+        {"d": (0, 1, "data", "data"), "m": (1, 2, "part 1", "model"), "n": (1, 0, "part 2", "model"),
+         "A": (2, 1, "A", "task")},
+        ["dm", "mn", "nA"],
+    ),
+    "federated": (
+        {"a": (0, 2, "device 1", "data"), "b": (0, 0, "device 2", "data"),
+         "m": (1, 1, "model", "model"), "A": (2, 1, "A", "task")},
+        ["am", "bm", "mA"],
+    ),
 }  # fmt: skip
 _LOOK = {
     "data": {"boxstyle": "round,pad=0.35", "facecolor": "white", "edgecolor": "0.4"},
@@ -69,17 +79,17 @@ _LOOK = {
 
 
 def settings() -> Picture:
-    """Draw six ways to learn as boxes and arrows: what goes in, what is shared, what is wanted."""
-    figure = Figure(figsize=(8.4, 4.6), dpi=DPI, facecolor="white")
+    """Draw eight ways to learn as boxes and arrows: what goes in, what is shared, what is wanted."""
+    figure = Figure(figsize=(11.0, 4.6), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, 3 * 3.6)
+    axes.set_xlim(0, 4 * 3.6)
     axes.set_ylim(0, 2 * 3.3)
     for i, (name, (boxes, arrows)) in enumerate(SETTINGS.items()):
-        left, bottom = (i % 3) * 3.6 + 0.65, (1 - i // 3) * 3.3 + 0.5
+        left, bottom = (i % 4) * 3.6 + 0.65, (1 - i // 4) * 3.3 + 0.5
         _panel(axes, left, bottom, boxes, arrows)
         axes.text(left - 0.45, bottom + 2.45, name, fontweight="bold", fontsize=11)
-    says = "Six small diagrams: " + ", ".join(SETTINGS) + "."
+    says = "Eight small diagrams: " + ", ".join(SETTINGS) + "."
     return Picture(figure, says)
 
 
