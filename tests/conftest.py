@@ -50,6 +50,16 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(autouse=True)
+def _default_dtype() -> Iterator[None]:
+    """Put the default floating type back: lessons run in float64, the package in any."""
+    import torch
+
+    before = torch.get_default_dtype()
+    yield
+    torch.set_default_dtype(before)
+
+
 @pytest.fixture(scope="session")
 def project_folder() -> Path:
     """The root of the project."""

@@ -177,7 +177,8 @@ def _watched(answer: Any) -> Any:
 def _is_stub(error: Exception) -> bool:
     """Whether an error comes from a blank: ``...`` used as a value, or NotImplementedError."""
     if isinstance(error, NotImplementedError):
-        return not str(error)  # PyTorch raises it with a text, for what it cannot do
+        # PyTorch raises it with a text for what it cannot do, and for a module without forward.
+        return not str(error) or 'missing the required "forward"' in str(error)
     return isinstance(error, NotAttemptedError) or "ellipsis" in str(error).lower()
 
 

@@ -60,8 +60,8 @@ SETTINGS = {
         ["am", "bn", "mn", "nm", "mA", "nA"],
     ),
     "joint training": (
-        {"d": (0, 1, "data", "data"), "m": (1, 2, "part 1", "model"), "n": (1, 0, "part 2", "model"),
-         "A": (2, 1, "A", "task")},
+        {"d": (0, 1, "data", "data"), "m": (1, 2, "part 1", "model"),
+         "n": (1, 0, "part 2", "model"), "A": (2, 1, "A", "task")},
         ["dm", "mn", "nA"],
     ),
     "federated": (
@@ -79,7 +79,7 @@ _LOOK = {
 
 
 def settings() -> Picture:
-    """Draw eight ways to learn as boxes and arrows: what goes in, what is shared, what is wanted."""
+    """Draw eight ways to learn: what goes in, what is shared, what is wanted."""
     figure = Figure(figsize=(11.0, 4.6), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()

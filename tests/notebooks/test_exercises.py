@@ -9,6 +9,7 @@ import hygiene
 import nbformat
 import proof
 import pytest
+import torch
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 SLIPS = Path(__file__).parent / "slips"
@@ -27,6 +28,12 @@ def scene(name: str) -> proof.Scene:
 
 def slips(name: str) -> proof.Slips:
     return proof.slips_of(SLIPS, hygiene.mtl(read(name))["lesson"])
+
+
+@pytest.fixture(autouse=True)
+def _float64():
+    """What the setup cells of every lesson choose; the scene runs them only once."""
+    torch.set_default_dtype(torch.float64)
 
 
 EXERCISES = [(name, number) for name in LESSONS for number in proof.numbers(read(name))]

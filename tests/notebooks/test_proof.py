@@ -92,9 +92,11 @@ def test_an_exercise_that_rests_on_another_is_refused(nb, tmp_path):
 
 def test_code_runs_as_in_a_notebook(nb, tmp_path):
     code = (
-        "def scale(x: int): pass\nassert scale.__annotations__ == {'x': int}\nassert __name__ == "
+        "def scale(x: int): return ...\n"
+        "assert scale.__annotations__ == {'x': int}\n"
+        "assert __name__ == '__main__'"
     )
-    verdict = proof.Scene(nb, tmp_path).attempt(code + "'__main__'", "check.scale_1(scale)")
+    verdict = proof.Scene(nb, tmp_path).attempt(code, "check.scale_1(scale)")
     assert verdict.status == "not attempted"
 
 

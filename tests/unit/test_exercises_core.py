@@ -100,7 +100,6 @@ def uses_a_blank(losses):
     [
         None,
         ...,
-        lambda losses: None,
         lambda losses: ...,
         lambda losses: {"left": 1.0, "right": ...},
         lambda losses: (1.0, None),
@@ -114,6 +113,19 @@ def test_an_untouched_stub_is_not_attempted(joint_loss, stub):
     verdict = joint_loss(stub)
     assert verdict.status == "not attempted"
     assert repr(verdict).startswith("Exercise 98.1 · not attempted yet: ")
+
+
+def test_a_function_that_gives_nothing_back_is_told_so(joint_loss):
+    verdict = joint_loss(lambda losses: None)
+    assert verdict.status == "wrong"
+    assert "gave nothing back with losses = " in verdict.message
+    assert "begin with 'return'" in verdict.message
+
+
+def test_what_pytorch_cannot_do_is_no_blank(joint_loss):
+    verdict = joint_loss(lambda losses: (losses > 0).mean())
+    assert verdict.status == "wrong"
+    assert "could not infer output dtype" in verdict.message
 
 
 def test_a_module_without_forward_is_not_attempted():
