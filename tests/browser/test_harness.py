@@ -45,7 +45,7 @@ from mtl_helpers.exercises.core import exercise
 def check(answer):
     return None if answer(2, 1) == 3 else "you subtracted; the formula adds."
 """.strip()
-STUB = "def add(a, b):\n    ..."
+STUB = "def add(a, b):\n    return ..."
 SOLUTION = "<details><summary>Solution</summary>\n\n```python\n{}\n```\n</details>"
 RIGHT, WRONG = STUB.replace("...", "return a + b"), STUB.replace("...", "return a - b")
 
