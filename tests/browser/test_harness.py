@@ -47,7 +47,7 @@ def check(answer):
 """.strip()
 STUB = "def add(a, b):\n    return ..."
 SOLUTION = "<details><summary>Solution</summary>\n\n```python\n{}\n```\n</details>"
-RIGHT, WRONG = STUB.replace("...", "return a + b"), STUB.replace("...", "return a - b")
+RIGHT, WRONG = STUB.replace("...", "a + b"), STUB.replace("...", "a - b")
 
 
 def notebook(*codes: str) -> nbformat.NotebookNode:
