@@ -425,6 +425,9 @@ def _parser() -> argparse.ArgumentParser:
 def lab(arguments: Sequence[str]) -> int:
     """Start JupyterLab with the project's own settings, on any system (``make lab`` calls this).
 
+    Kernels get one thread unless ``OMP_NUM_THREADS`` is set: for networks as small as those of the
+    lessons more threads are slower, and many times slower on a busy machine.
+
     Args:
         arguments: what JupyterLab is to be told further.
 
@@ -432,7 +435,8 @@ def lab(arguments: Sequence[str]) -> int:
         JupyterLab's exit status.
     """
     settings = [str(PROJECT / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    environment = {**os.environ, "JUPYTER_CONFIG_PATH": os.pathsep.join(filter(None, settings))}
+    environment = {"OMP_NUM_THREADS": "1", **os.environ}
+    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, settings))
     command = [sys.executable, "-m", "jupyterlab", *arguments]
     return subprocess.call(command, cwd=PROJECT, env=environment)
 

@@ -399,9 +399,14 @@ def test_lab_starts_jupyterlab_with_the_projects_settings(monkeypatch):
 
     monkeypatch.setattr(subprocess, "call", call)
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "elsewhere")
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert notebooks.main(["lab", "--no-browser"]) == 7
     assert started["command"] == [sys.executable, "-m", "jupyterlab", "--no-browser"]
     first, second = started["env"]["JUPYTER_CONFIG_PATH"].split(os.pathsep)
     assert (Path(first) / "jupyter_server_config.py").is_file()
     assert second == "elsewhere"
+    assert started["env"]["OMP_NUM_THREADS"] == "3"
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    notebooks.main(["lab"])
+    assert started["env"]["OMP_NUM_THREADS"] == "1"
     assert (started["cwd"] / "notebooks" / "00_start_here.ipynb").is_file()
