@@ -411,7 +411,7 @@ def figures_described(nb: Notebook, folder: Path) -> Iterator[Finding]:
 
 @rule
 def explorers(nb: Notebook, folder: Path) -> Iterator[Finding]:
-    """At least two, each with a question."""
+    """At least two, each with a picture and a question."""
     found = [
         (i, cell)
         for i, cell in cells(nb, "code")
@@ -420,6 +420,8 @@ def explorers(nb: Notebook, folder: Path) -> Iterator[Finding]:
     if len(found) < 2:
         yield None, f"{len(found)} explorers, at least 2 expected"
     for i, cell in found:
+        if "image/png" not in mimes(cell):
+            yield i, "an explorer that could not draw its first picture"
         calls = [n for n in ast.walk(tree(source(cell))) if isinstance(n, ast.Call)]
         asked = [k.value for call in calls for k in call.keywords if k.arg == "question"]
         before = nb["cells"][i - 1]

@@ -199,6 +199,11 @@ FAULTS = [
     ("figures_described", says("show(", "<Figure size 640x480>"), "use show"),
     ("figures_described", says("show(", " "), "use show"),
     ("explorers", lambda nb: find(nb, "Explorer(draw, ")["outputs"].clear(), "1 explorers"),
+    (
+        "explorers",
+        lambda nb: find(nb, "Explorer(draw, ")["outputs"][0]["data"].pop("image/png"),
+        "could not draw",
+    ),
     ("explorers", replace("question='Where does it break?'", "question='Look.'"), "question"),
     ("explorers", replace("When does the dot vanish?", "Look."), "question"),
     ("ignored_cells", own("TIMES_ONE", reason=""), "reason"),
