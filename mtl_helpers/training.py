@@ -117,6 +117,38 @@ def make_optimizer(
     return OPTIMIZERS[optimizer](parameters, lr=lr)
 
 
+def clipped(optimizer: str = "adam", *, lr: float, max_norm: float) -> OptimizerFactory:
+    """Make an optimiser that shortens a gradient longer than ``max_norm`` before each step.
+
+    For ``fit(optimizer=...)`` and ``many_seeds(optimizer=...)``. The direction stays; the length is
+    that over all parameters of the model together (a balance's own parameters apart).
+
+    Args:
+        optimizer: a name that ``fit`` knows.
+        lr: learning rate.
+        max_norm: largest length of the gradient.
+
+    Raises:
+        ValueError: an unknown name, or a rate or length that is not a positive number.
+
+    Source: Pascanu et al. 2013, arXiv:1211.5063, algorithm 1.
+    """
+    if not 0 < max_norm < float("inf"):
+        raise ValueError(f"max_norm must be a positive number; found {max_norm}")
+    kind = type(make_optimizer(optimizer, [nn.Parameter(torch.zeros(1))], lr))
+
+    class Clipped(kind):
+        """Clip, then step."""
+
+        def step(self, closure: Callable[[], float] | None = None) -> float | None:
+            for group in self.param_groups:
+                nn.utils.clip_grad_norm_(group["params"], max_norm)
+            return super().step(closure)
+
+    Clipped.__name__ = f"{kind.__name__} clipped at {max_norm:g}"
+    return lambda parameters: Clipped(parameters, lr=lr)
+
+
 def task_losses(
     outputs: Mapping[str, Tensor], targets: Mapping[str, Tensor], tasks: Sequence[Task]
 ) -> Tensor:

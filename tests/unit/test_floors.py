@@ -25,7 +25,7 @@ FLOORS = {
 # Counted apart from the core: what belongs to one lesson, and the tools of the house (`recorded`
 # keeps results; nobody reads it to understand how tasks are learned together).
 APART = {"exercises", "pictures", "studies", "case_study", "environment", "notebooks", "recorded"}
-CORE_LINES = 3300  # of code; with docstrings and comments about 1,300 more
+CORE_LINES = 3550  # of code; docstrings and comments add about 1,500
 
 
 def files(package: Path) -> list[Path]:
