@@ -1,0 +1,107 @@
+"""Run the nuclei study without a notebook: ``python -m mtl_helpers.case_study --help``."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from lightning_fabric import Fabric
+
+from mtl_helpers.case_study import (
+    batches,
+    evaluate,
+    instances,
+    model,
+    scores,
+    study,
+    targets,
+    tasks,
+    train,
+)  # fmt: skip
+from mtl_helpers.case_study.study import PROFILES, QUESTIONS, read_runs, run_questions
+from mtl_helpers.datasets import nuclei as nuclei_module
+from mtl_helpers.recorded import origin_of, record
+
+CODE = [nuclei_module, batches, evaluate, instances, model, scores, study, targets, tasks, train]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the study; give the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mtl_helpers.case_study", description=__doc__)
+    parser.add_argument(
+        "--profile", choices=PROFILES, default="quick", help="how large (default: quick)"
+    )
+    parser.add_argument(
+        "--question",
+        choices=QUESTIONS,
+        action="append",
+        help="what to answer; may come several times (default: all, by priority)",
+    )
+    parser.add_argument("--seeds", type=_seeds, help="0-4 or 0,3,7 (default: the profile's)")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/nuclei"), help="folder of the runs (%(default)s)"
+    )
+    parser.add_argument("--minutes", type=float, help="start no run after so many minutes")
+    parser.add_argument(
+        "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train"
+    )
+    parser.add_argument("--download", action="store_true", help="fetch the real pictures")
+    parser.add_argument(
+        "--record", metavar="NAME", help="write the runs to data/results/NAME.json at the end"
+    )
+    options = parser.parse_args(arguments)
+    profile = PROFILES[options.profile]
+    fabric = Fabric(accelerator=options.device, devices=1, precision=profile.settings.precision)
+    questions = options.question or QUESTIONS
+    until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
+    origin = origin_of(CODE)
+    try:
+        path = run_questions(
+            questions,
+            profile,
+            options.out / options.profile,
+            fabric=fabric,
+            seeds=options.seeds,
+            until=until,
+            download=options.download,
+        )
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    rows = [row for row in read_runs(path) if row["question"] in questions]
+    print(f"{len(rows)} runs in {path}")
+    if options.record and rows:
+        written = record(
+            options.record,
+            question="What do auxiliary tasks bring to finding and separating nuclei?",
+            configuration={"profile": options.profile, **asdict(profile)},
+            seeds=sorted({row["seed"] for row in rows}),
+            rows=rows,
+            code=CODE,
+            origin=origin,
+        )
+        print(f"recorded in {written}")
+    return 0
+
+
+def _seeds(text: str) -> list[int]:
+    """Read 0-4 or 0,3,7."""
+    try:
+        if "-" in text:
+            first, last = map(int, text.split("-"))
+            found = list(range(first, last + 1))
+        else:
+            found = [int(part) for part in text.split(",")]
+    except ValueError:
+        found = []
+    if not found or min(found) < 0:
+        raise argparse.ArgumentTypeError(f"seeds look like 0-4 or 0,3,7; found {text!r}")
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())

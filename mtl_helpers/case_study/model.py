@@ -1,0 +1,184 @@
+"""A small U-Net with one head a task (Ronneberger et al. 2015, arXiv:1505.04597).
+
+GroupNorm in place of batch normalisation: every picture is normalised by itself, so the result does
+not depend on which others are in the batch, nor on how many processes share it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from mtl_helpers.models.base import MultiTaskModel, by_task
+
+DENSE = ("foreground", "boundary", "distance")  # one number a pixel
+WHOLE = {"count": 1, "modality": 3}  # numbers a picture
+NAMES = (*DENSE, *WHOLE)
+
+
+class NucleiNet(MultiTaskModel):
+    """Shared encoder and decoder; a 1x1 convolution for each dense task, a linear layer for others.
+
+    Args:
+        task_names: some of ``NAMES``.
+        widths: channels at each depth; every depth halves the picture. Multiples of 8.
+
+    Raises:
+        ValueError: an unknown task, or widths that GroupNorm cannot divide.
+    """
+
+    def __init__(
+        self, task_names: Sequence[str], widths: Sequence[int] = (16, 32, 64, 128)
+    ) -> None:
+        super().__init__(task_names)
+        if unknown := set(task_names) - set(NAMES):
+            raise ValueError(f"unknown task(s) {sorted(unknown)}; use some of {', '.join(NAMES)}")
+        if len(widths) < 2 or any(wide % 8 for wide in widths):
+            raise ValueError(
+                f"widths must be two or more multiples of 8 (for GroupNorm); found {tuple(widths)}"
+            )
+        self.widths = tuple(widths)
+        self.down = nn.ModuleList(
+            _Block(before, after) for before, after in zip((3, *widths), widths, strict=False)
+        )
+        self.up = nn.ModuleList(_Block(deep + flat, flat) for flat, deep in pairwise(widths))
+        heads: dict[str, nn.Module] = {}
+        for name in task_names:
+            if name in WHOLE:
+                heads[name] = nn.Linear(widths[-1] + widths[0], WHOLE[name])
+            else:
+                heads[name] = nn.Conv2d(widths[0], 1, 1)
+        self.heads = by_task(heads)
+
+    @property
+    def step(self) -> int:
+        """Height and width of a picture must be multiples of this."""
+        return 2 ** (len(self.widths) - 1)
+
+    def own_modules(self, name: str) -> Iterable[nn.Module]:
+        """Give the task's head."""
+        return [self.heads[f"task_{name}"]]
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        """Give every task's output: [B, 3, H, W] from -1 to 1.
+
+        Returns:
+            Foreground and boundary as logits and the distance, [B, 1, H, W]; the logarithm of the
+            expected count, [B]; the modality as logits [B, 3].
+
+        Raises:
+            ValueError: a picture whose sides are no multiples of ``step``.
+        """
+        height, width = pictures.shape[-2:]
+        if height % self.step or width % self.step:
+            raise ValueError(
+                f"height and width must be multiples of {self.step}; found {height}x{width}. "
+                "predict() pads them"
+            )
+        kept, x = [], pictures
+        for depth, block in enumerate(self.down):
+            x = block(x if depth == 0 else F.max_pool2d(x, 2))
+            kept.append(x)
+        deepest = x.mean((2, 3))
+        for block, flat in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
+            x = block(torch.cat([F.interpolate(x, scale_factor=2.0, mode="nearest"), flat], dim=1))
+        summary = torch.cat([deepest, x.mean((2, 3))], dim=1)
+        outputs = {}
+        for name in self.task_names:
+            head = self.heads[f"task_{name}"]
+            outputs[name] = head(summary if name in WHOLE else x)
+        if "count" in outputs:  # a rate for each 64x64 pixels, so that a crop is no special case
+            area = torch.log(torch.tensor(height * width / 4096.0, device=x.device))
+            outputs["count"] = outputs["count"][:, 0] + area
+        return outputs
+
+
+class _Block(nn.Module):
+    """Two 3x3 convolutions, each with GroupNorm and ReLU, and a shortcut around both."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+        self.first_norm = nn.GroupNorm(8, outputs)
+        self.second = nn.Conv2d(outputs, outputs, 3, padding=1, bias=False)
+        self.second_norm = nn.GroupNorm(8, outputs)
+        self.shortcut = nn.Conv2d(inputs, outputs, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = F.relu(self.first_norm(self.first(x)))
+        return F.relu(self.second_norm(self.second(y)) + self.shortcut(x))
+
+
+def receptive_field(depths: int) -> int:
+    """Give the side in pixels of the square that a pixel of the output can depend on.
+
+    Args:
+        depths: number of depths of the network, its full resolution counted.
+
+    Each block looks 2 pixels further at its own scale, on the way down and up again; a pooling
+    adds one pixel of the finer scale, and the nearest upsampling one of the finer scale at most.
+    """
+    reach = 0
+    for depth in range(depths):
+        blocks = 1 if depth == depths - 1 else 2
+        reach += blocks * 2 * 2**depth
+    return 2 * reach + 2 ** (depths - 1)
+
+
+@torch.no_grad()
+def predict(model: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+    """Run a whole picture of any size, and turn the outputs into what they mean.
+
+    Args:
+        model: a ``NucleiNet``, or what was loaded from an exported one.
+        picture: uint8 [3, H, W].
+
+    Returns:
+        ``"foreground"`` and ``"boundary"`` as probabilities and ``"distance"``, [H, W] each;
+        ``"count"``, a scalar; ``"modality"``, three probabilities.
+    """
+    where = next(model.parameters()).device
+    stretched_ = stretched(picture)[None].to(where)
+    height, width = picture.shape[-2:]
+    step = getattr(model, "step", 8)
+    x = F.pad(as_input(stretched_), (0, -width % step, 0, -height % step), mode="replicate")
+    was_training = model.training
+    model.train(False)
+    try:
+        outputs = model(x)
+    finally:
+        model.train(was_training)
+    found = {}
+    for name, value in outputs.items():
+        value = value[0].float().cpu()
+        if name in DENSE:
+            value = value[0, :height, :width]
+            found[name] = value if name == "distance" else value.sigmoid()
+        elif name == "count":
+            found[name] = value.exp() * (height * width / (x.shape[2] * x.shape[3]))
+        else:
+            found[name] = value.softmax(0)
+    return found
+
+
+def stretched(picture: Tensor, low: float = 1.0, high: float = 99.8) -> Tensor:
+    """Stretch a picture's grey values: uint8 [3, H, W] -> uint8 [3, H, W].
+
+    The ``low``-th percentile of all its values becomes 0, the ``high``-th 255: faint pictures and
+    bright ones then look alike. Colours keep their hue, all channels being stretched alike.
+    """
+    counts = torch.bincount(picture.flatten().long(), minlength=256).double().cumsum(0)
+    total = float(counts[-1])
+    dark = int((counts > low / 100 * total).nonzero()[0])
+    bright = int((counts >= high / 100 * total).nonzero()[0])
+    values = (picture.float() - dark) * (255 / max(bright - dark, 1))
+    return values.clamp(0, 255).round().to(torch.uint8)
+
+
+def as_input(pictures: Tensor) -> Tensor:
+    """Turn grey values 0 to 255 into what the network reads, -1 to 1: float32."""
+    return pictures.float() / 127.5 - 1

@@ -1,0 +1,318 @@
+"""The questions of the study, in order of priority, and the runs that answer them.
+
+Each run is one arm with one seed. Results are added to ``runs.jsonl`` as each run ends, so that a
+study that is stopped has kept what it had, and goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+
+from mtl_helpers import files
+from mtl_helpers.case_study.batches import Tiles, tiles
+from mtl_helpers.case_study.evaluate import evaluate, summarise
+from mtl_helpers.case_study.model import NAMES, NucleiNet
+from mtl_helpers.case_study.train import Settings, train
+from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei, nuclei
+
+QUESTIONS = ("sets", "which", "budget", "labels", "weighting")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How large a study is.
+
+    Attributes:
+        source: of ``datasets.nuclei``.
+        images: pictures drawn, for the synthetic source.
+        size: of a drawn picture, in pixels.
+        tile: size of a tile, in pixels.
+        settings: of every run, but for what an arm changes.
+        seeds: how many.
+        most_tests: at most so many test pictures are measured; None for all.
+    """
+
+    source: str
+    settings: Settings
+    tile: int
+    seeds: int
+    images: int = 60
+    size: int = 128
+    most_tests: int | None = None
+
+
+PROFILES = {
+    "quick": Profile(
+        "synthetic",
+        Settings(widths=(8, 16, 32), crop=64, batch=8, steps=60, lr=4e-3, ema=0.9),
+        tile=96,
+        seeds=1,
+        images=30,
+        size=96,
+    ),
+    "reduced": Profile(
+        "bbbc038",
+        Settings(widths=(8, 16, 32, 64), crop=128, batch=8, steps=400, evaluate_every=400),
+        tile=256,
+        seeds=5,
+        most_tests=60,
+    ),
+    "full": Profile(
+        "bbbc038",
+        Settings(
+            widths=(32, 64, 128, 256),
+            crop=256,
+            batch=32,
+            steps=3000,
+            ema=0.995,
+            precision="bf16-mixed",
+            channels_last=True,
+            evaluate_every=500,
+        ),
+        tile=256,
+        seeds=5,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train.
+
+    Attributes:
+        name: what it is called.
+        networks: the tasks of each network; several where each task has its own.
+        changes: settings that differ from the profile's.
+        labels: share of the training slides that is used.
+    """
+
+    name: str
+    networks: tuple[tuple[str, ...], ...]
+    changes: dict[str, Any] = field(default_factory=dict)
+    labels: float = 1.0
+
+
+def arms(question: str, settings: Settings) -> list[Arm]:
+    """Give the arms that answer a question.
+
+    Raises:
+        ValueError: an unknown question.
+    """
+    mask, every = ("foreground",), NAMES
+    others = NAMES[1:]
+    whole = Arm("all five tasks", (every,))
+    alone = Arm("mask alone", (mask,))
+    single = Arm("single-task networks", tuple((name,) for name in NAMES))
+    if question == "sets":
+        return [whole, alone, single]
+    if question == "which":
+        left_out = [
+            Arm(f"without {name}", (tuple(n for n in NAMES if n != name),)) for name in others
+        ]
+        subsets = [
+            Arm(" + ".join(("foreground", *some)), ((*mask, *some),))
+            for count in range(1, len(others) - 1)
+            for some in combinations(others, count)
+        ]
+        return [whole, alone, *left_out, *subsets]
+    if question == "budget":
+        share = max(1, settings.steps // len(NAMES))
+        thin = tuple(max(8, round(w / len(NAMES) ** 0.5 / 8) * 8) for w in settings.widths)
+        return [
+            whole,
+            single,
+            Arm("single-task networks, equal time", single.networks, {"steps": share}),
+            Arm("single-task networks, equal parameters", single.networks, {"widths": thin}),
+        ]
+    if question == "labels":
+        return [
+            Arm(f"{arm.name}, {share:.0%} of the slides", arm.networks, labels=share)
+            for share in (0.05, 0.1, 0.25, 0.5, 1.0)
+            for arm in (whole, alone)
+        ]
+    if question == "weighting":
+        tuned = {"foreground": 1.0, "boundary": 0.5, "distance": 2.0, "count": 0.5, "modality": 0.5}
+        return [
+            whole,
+            Arm("weights by hand", (every,), {"balance": tuned}),
+            Arm("uncertainty", (every,), {"balance": "uncertainty"}),
+            Arm("aligned_mtl", (every,), {"balance": "aligned_mtl"}),
+        ]
+    raise ValueError(f"unknown question {question!r}; use one of {', '.join(QUESTIONS)}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The pictures of a study, split, and cut into tiles."""
+
+    train: Nuclei
+    valid: Tiles
+    test: Nuclei
+    tile: int
+
+    def training_tiles(self, share: float, seed: int) -> Tiles:
+        """Cut the pictures of a drawn share of the training slides; a larger share holds a smaller.
+
+        Args:
+            share: of the groups of pictures, above 0 up to 1; at least one group is kept.
+            seed: of the draw.
+        """
+        groups = sorted(set(self.train.groups))
+        order = torch.randperm(len(groups), generator=torch.Generator().manual_seed(seed)).tolist()
+        kept = {groups[i] for i in order[: max(1, round(share * len(groups)))]}
+        rows = [i for i, group in enumerate(self.train.groups) if group in kept]
+        return tiles(self.train.subset(rows), self.tile)
+
+
+def prepare(profile: Profile, *, download: bool = False) -> Prepared:
+    """Read or draw the pictures of a profile, split them by slide, and cut tiles.
+
+    Raises:
+        FileNotFoundError: the real pictures are not there, and others as ``nuclei`` raises.
+    """
+    data = nuclei(profile.source, images=profile.images, size=profile.size, download=download)
+    one, two, three = data.split()
+    if profile.most_tests is not None and len(three) > profile.most_tests:
+        step = len(three) / profile.most_tests
+        three = three.subset(int(i * step) for i in range(profile.most_tests))
+    return Prepared(one, tiles(two, profile.tile), three, profile.tile)
+
+
+def run_arm(
+    arm: Arm,
+    seed: int,
+    settings: Settings,
+    data: Prepared,
+    *,
+    fabric: Fabric | None = None,
+    folder: Path | None = None,
+) -> tuple[dict[str, Any], list[NucleiNet]]:
+    """Train and measure one arm with one seed.
+
+    Returns:
+        A row of plain numbers: ``"arm"``, ``"seed"``, ``"parameters"``, ``"steps"`` (over all its
+        networks), ``"seconds"`` of training, and ``"all"`` and each modality as
+        ``evaluate.summarise`` gives them; and the networks.
+    """
+    networks, seconds, steps = [], 0.0, 0
+    pieces = data.training_tiles(arm.labels, seed)
+    for number, tasks in enumerate(arm.networks):
+        mine = settings.but(**{**arm.changes, "tasks": tasks, "seed": seed})
+        place = None if folder is None else folder / f"{_plain(arm.name)}-{seed}-{number}"
+        model, log = train(mine, pieces, data.valid, fabric=fabric, folder=place)
+        networks.append(model)
+        seconds += log.seconds
+        steps += mine.steps
+    device = "cpu" if fabric is None else fabric.device
+    rows = evaluate([model.to(device) for model in networks], data.test)
+    there = [kind for kind in MODALITIES if any(row["modality"] == kind for row in rows)]
+    row = {
+        "arm": arm.name,
+        "seed": seed,
+        "parameters": sum(p.numel() for model in networks for p in model.parameters()),
+        "steps": steps,
+        "seconds": round(seconds, 2),
+        "all": summarise(rows),
+        **{kind: summarise(rows, kind) for kind in there},
+    }
+    return row, networks
+
+
+def run_questions(
+    questions: Sequence[str],
+    profile: Profile,
+    out: Path,
+    *,
+    fabric: Fabric | None = None,
+    seeds: Sequence[int] | None = None,
+    until: float | None = None,
+    download: bool = False,
+    say: Callable[[str], None] = print,
+) -> Path:
+    """Answer questions, in the order given; go on where an earlier run stopped.
+
+    All seeds of a question's arms come in turn (seed 0 of every arm, then seed 1 ...), so that a
+    study that is stopped has compared like with like as far as it came.
+
+    Args:
+        questions: some of ``QUESTIONS``.
+        profile: how large.
+        out: folder for ``runs.jsonl``.
+        fabric: where to train.
+        seeds: instead of the profile's 0 to ``profile.seeds`` - 1.
+        until: start no further run after this time (``time.monotonic()``).
+        download: fetch the real pictures when they are missing.
+        say: gets a line a run.
+
+    Returns:
+        The path of ``runs.jsonl``: a line a run, with its question.
+    """
+    path = out / "runs.jsonl"
+    done = {(row["question"], row["arm"], row["seed"]): row for row in read_runs(path)}
+    same = {(arm, seed): row for (_, arm, seed), row in done.items()}
+    data = prepare(profile, download=download)
+    for question, arm, seed in _in_order(questions, profile, seeds):
+        if (question, arm.name, seed) in done:
+            continue
+        if (arm.name, seed) in same:  # the same arm answers two questions: it is not run twice
+            row = {**same[arm.name, seed], "question": question}
+        else:
+            if until is not None and time.monotonic() > until:
+                say("the time is up; the same command goes on from here")
+                break
+            row, _ = run_arm(arm, seed, profile.settings, data, fabric=fabric)
+            row["question"] = question
+            same[arm.name, seed] = row
+        done[question, arm.name, seed] = row
+        files.write_whole(path, "".join(json.dumps(r) + "\n" for r in done.values()))
+        say(f"{question}: {arm.name}, seed {seed}: {_headline(row)}")
+    return path
+
+
+def _in_order(
+    questions: Sequence[str], profile: Profile, seeds: Sequence[int] | None
+) -> Iterator[tuple[str, Arm, int]]:
+    for question in questions:
+        every = arms(question, profile.settings)
+        for seed in range(profile.seeds) if seeds is None else seeds:
+            for arm in every:
+                yield question, arm, seed
+
+
+def read_runs(path: Path) -> list[dict[str, Any]]:
+    """Read what ``run_questions`` wrote; no file is no runs.
+
+    Raises:
+        ValueError: a line is no result; the message names it.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        try:
+            rows.append(json.loads(line))
+            rows[-1]["question"], rows[-1]["arm"], rows[-1]["seed"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise ValueError(
+                f"line {number} of {path} is no result of this study ({error}); delete that line"
+            ) from error
+    return rows
+
+
+def _headline(row: dict[str, Any]) -> str:
+    best = {way: values[0] for way, values in row["all"]["ap"].items()}
+    scores = ", ".join(f"{way} {value:.3f}" for way, value in best.items())
+    return f"AP at IoU 0.5: {scores or 'no mask'} ({row['seconds']:.0f} s)"
+
+
+def _plain(name: str) -> str:
+    return "".join(c if c.isalnum() else "-" for c in name)

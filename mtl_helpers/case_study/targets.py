@@ -1,0 +1,74 @@
+"""What each task wants to see: five targets from one label map, at no new annotation.
+
+Boundary and distance are made from the outlines that the foreground needs anyway, the count is
+their number. The modality comes from a rule that looks at colours.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from scipy import ndimage
+from torch import Tensor
+
+
+def foreground(labels: Tensor) -> Tensor:
+    """Say which pixels are in a nucleus: labels [B, H, W] -> 0 or 1, [B, 1, H, W] float32."""
+    return (labels > 0).float()[:, None]
+
+
+def boundary(labels: Tensor) -> Tensor:
+    """Mark the borders: [B, H, W] -> 0 or 1, [B, 1, H, W] float32.
+
+    A pixel of a nucleus is on its border when one of its 8 neighbours is background or belongs to
+    another nucleus; a background pixel when its neighbours belong to two nuclei. Beyond the
+    picture's edge nothing is known, so the edge is no border.
+    """
+    numbers = labels.float()[:, None]
+    large = torch.finfo(torch.float32).max
+    highest = F.max_pool2d(numbers, 3, 1, 1)  # padded with minus infinity: never chosen
+    lowest = -F.max_pool2d(-numbers, 3, 1, 1)
+    nuclei_only = torch.where(numbers > 0, numbers, torch.full_like(numbers, large))
+    lowest_nucleus = -F.max_pool2d(-nuclei_only, 3, 1, 1)
+    inside = (numbers > 0) & (highest != lowest)
+    between = (numbers == 0) & (highest > 0) & (highest != lowest_nucleus)
+    return (inside | between).float()
+
+
+def distance(label: np.ndarray | Tensor) -> np.ndarray:
+    """Give each pixel's distance to the edge of its nucleus, the deepest pixel being 1.
+
+    Computed once a picture, with exact Euclidean distances; augmentation moves it like the picture.
+    What is deep is measured to the nearest pixel that is not of the same nucleus; beyond the
+    picture's edge the nucleus is taken to go on.
+
+    Args:
+        label: a label map [H, W].
+
+    Returns:
+        float32 [H, W]: 0 in the background, above 0 up to 1 in every nucleus.
+    """
+    numbers = label.cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
+    found = np.zeros(numbers.shape, np.float32)
+    height, width = numbers.shape
+    for k, box in enumerate(ndimage.find_objects(numbers), start=1):
+        if box is None:
+            continue
+        top, left = max(box[0].start - 1, 0), max(box[1].start - 1, 0)
+        rows = slice(top, min(box[0].stop + 1, height))
+        columns = slice(left, min(box[1].stop + 1, width))
+        mine = numbers[rows, columns] == k
+        deep = ndimage.distance_transform_edt(mine) if not mine.all() else mine.astype(float)
+        found[rows, columns][mine] = (deep / deep.max())[mine]
+    return found
+
+
+def count(labels: Tensor) -> Tensor:
+    """Count the nuclei of which any pixel is there: [B, H, W] -> [B] float32."""
+    flat = labels.flatten(1).long()
+    high = int(flat.max()) + 1
+    places = flat + high * torch.arange(len(flat), device=flat.device)[:, None]
+    there = torch.zeros(len(flat) * high, dtype=torch.bool, device=flat.device)
+    there[places.flatten()] = True
+    return there.view(len(flat), high)[:, 1:].sum(1).float()
