@@ -380,37 +380,50 @@ class _Interrupted(crops.Tiles):
 
 
 PROGRAM = """
-import sys, torch
+import sys
+import torch
 from mtl_helpers.case_study.batches import tiles
 from mtl_helpers.case_study.train import Settings, train
 from mtl_helpers.datasets.nuclei import draw_nuclei
-cut = tiles(draw_nuclei(9, 48, seed=2), 48)
-s = Settings(widths=(8, 16), crop=32, batch=4, steps=60, evaluate_every=30, ema=0.5)
-model, log = train(s, cut, cut, folder=sys.argv[1], save_every=5)
-torch.save([log.resumed_from, log.valid, model.state_dict()], sys.argv[2])
+
+def run(folder):
+    cut = tiles(draw_nuclei(9, 48, seed=2), 48)
+    s = Settings(widths=(8, 16), crop=32, batch=4, steps=60, evaluate_every=30, ema=0.5)
+    return train(s, cut, cut, folder=folder, save_every=5)
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    model, log = run(sys.argv[1])
+    torch.save([log.resumed_from, log.valid, model.state_dict()], sys.argv[2])
 """
 
 
-def test_killed_without_warning_it_ends_with_the_same_numbers(tmp_path):
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_killed_without_warning_it_ends_with_the_same_numbers(tmp_path, one_thread):
     """SIGKILL: no handler runs, whatever was being written is cut off."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-    def command(folder, out):
-        return [sys.executable, "-c", PROGRAM, str(tmp_path / folder), str(tmp_path / out)]
-
-    subprocess.run(command("whole", "whole.pt"), check=True, env=environment)
-    process = subprocess.Popen(command("killed", "killed.pt"), env=environment)
-    for _ in range(1200):  # until a checkpoint is there
-        if (tmp_path / "killed" / "checkpoint.pt").exists() or process.poll() is not None:
+    command = [sys.executable, "-c", PROGRAM, str(tmp_path), str(tmp_path / "end.pt")]
+    process = subprocess.Popen(command)
+    for _ in range(4800):  # until a checkpoint is there
+        if (tmp_path / "checkpoint.pt").exists() or process.poll() is not None:
             break
-        time.sleep(0.05)
+        time.sleep(0.02)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert process.returncode == -signal.SIGKILL and not (tmp_path / "killed.pt").exists()
-    subprocess.run(command("killed", "killed.pt"), check=True, env=environment)
-    whole, killed = (torch.load(tmp_path / f"{name}.pt") for name in ("whole", "killed"))
-    assert whole[0] == 0 and killed[0] >= 5 and killed[1] == whole[1]
-    assert all(torch.equal(killed[2][name], value) for name, value in whole[2].items())
+    assert process.returncode == -signal.SIGKILL and not (tmp_path / "end.pt").exists()
+    subprocess.run(command, check=True)
+    resumed_from, valid, state = torch.load(tmp_path / "end.pt")
+    program = {"__name__": "here"}
+    exec(PROGRAM, program)
+    whole, log = program["run"](None)
+    assert resumed_from >= 5 and valid == log.valid
+    assert all(torch.equal(state[name], value) for name, value in whole.state_dict().items())
 
 
 def test_a_checkpoint_of_another_run_is_refused(cut, tmp_path):
@@ -450,63 +463,57 @@ def test_a_run_that_explodes_says_so(cut):
 # ----------------------------------------------------------------------------- several processes
 
 GRADIENTS = """
-import sys, torch
+import sys
+import torch
 from lightning_fabric import Fabric
 from mtl_helpers.case_study.batches import Augmentation, make_batch, tiles
-from mtl_helpers.case_study.model import NucleiNet, NAMES
+from mtl_helpers.case_study.model import NAMES, NucleiNet
 from mtl_helpers.case_study.tasks import make_tasks
 from mtl_helpers.datasets.nuclei import draw_nuclei
 from mtl_helpers.training import task_losses
 
-def main(fabric, out, norm):
-    cut = tiles(draw_nuclei(9, 48, seed=2), 48)
+def gradients(fabric, norm):
     torch.manual_seed(0)
     plain = NucleiNet(NAMES, (8, 16))
-    if norm == "batch":
-        for module in plain.modules():
-            for name, child in list(module.named_children()):
-                if isinstance(child, torch.nn.GroupNorm):
-                    setattr(module, name, torch.nn.BatchNorm2d(child.num_channels))
+    for module in list(plain.modules()) if norm == "batch" else ():
+        for name, child in list(module.named_children()):
+            if isinstance(child, torch.nn.GroupNorm):
+                setattr(module, name, torch.nn.BatchNorm2d(child.num_channels))
     plain = plain.double()
-    model = fabric.setup(plain) if fabric.world_size > 1 else plain
-    share = 8 // fabric.world_size
-    rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    model = plain if fabric is None else fabric.setup(plain)
+    rows = slice(0, 8)
+    if fabric is not None:
+        share = 8 // fabric.world_size
+        rows = slice(fabric.global_rank * share, (fabric.global_rank + 1) * share)
+    cut = tiles(draw_nuclei(9, 48, seed=2), 48)
     generator = torch.Generator().manual_seed(3)
     x, targets = make_batch(cut, torch.arange(8), 32, generator, Augmentation(), rows=rows)
-    outputs = model(x.double())
-    outputs = {name: value.double() for name, value in outputs.items()}
+    outputs = {name: value.double() for name, value in model(x.double()).items()}
     task_losses(outputs, targets, make_tasks()).sum().backward()
-    if fabric.is_global_zero:
-        torch.save([p.grad for p in plain.parameters()], out)
+    return [p.grad for p in plain.parameters()]
 
 if __name__ == "__main__":
-    processes, out, norm = int(sys.argv[1]), sys.argv[2], sys.argv[3]
-    strategy = "ddp" if processes > 1 else "auto"
-    fabric = Fabric(accelerator="cpu", devices=processes, strategy=strategy)
-    fabric.launch(main, out, norm) if processes == 1 else (fabric.launch(), main(fabric, out, norm))
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    fabric.launch()
+    found = {norm: gradients(fabric, norm) for norm in ("group", "batch")}
+    if fabric.is_global_zero:
+        torch.save(found, sys.argv[1])
 """
 
 
-def _gradients(tmp_path, processes, norm):
-    program, out = tmp_path / "gradients.py", tmp_path / f"{processes}-{norm}.pt"
+def test_two_processes_have_the_gradients_of_one_and_with_batch_norm_have_not(tmp_path):
+    """GroupNorm and losses that are means over pictures make it so."""
+    program, out = tmp_path / "gradients.py", tmp_path / "two.pt"
     program.write_text(GRADIENTS)
-    subprocess.run(
-        [sys.executable, str(program), str(processes), str(out), norm],
-        check=True, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, timeout=300,
-    )  # fmt: skip
-    return torch.load(out)
-
-
-def test_two_processes_have_the_gradients_of_one(tmp_path):
-    one, two = (_gradients(tmp_path, n, "group") for n in (1, 2))
-    for a, b in zip(one, two, strict=True):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, str(program), str(out)]
+    subprocess.run(command, check=True, env=environment, capture_output=True, timeout=600)
+    two, here = torch.load(out), {"__name__": "here"}
+    exec(GRADIENTS, here)
+    for a, b in zip(here["gradients"](None, "group"), two["group"], strict=True):
         torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)  # the losses are in float32
-
-
-def test_with_batch_norm_they_would_not(tmp_path):
-    one, two = (_gradients(tmp_path, n, "batch") for n in (1, 2))
-    apart = max(float((a - b).abs().max() / a.abs().max()) for a, b in zip(one, two, strict=True))
-    assert apart > 0.05
+    pairs = zip(here["gradients"](None, "batch"), two["batch"], strict=True)
+    assert max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs) > 0.05
 
 
 def test_a_batch_that_cannot_be_shared_out(cut):
