@@ -39,6 +39,7 @@ class Profile:
         settings: of every run, but for what an arm changes.
         seeds: how many.
         most_tests: at most so many test pictures are measured; None for all.
+        most_valid: at most so many validation tiles are looked at; None for all.
     """
 
     source: str
@@ -48,6 +49,7 @@ class Profile:
     images: int = 60
     size: int = 128
     most_tests: int | None = None
+    most_valid: int | None = None
 
 
 PROFILES = {
@@ -61,10 +63,11 @@ PROFILES = {
     ),
     "reduced": Profile(
         "bbbc038",
-        Settings(widths=(8, 16, 32, 64), crop=128, batch=8, steps=400, evaluate_every=400),
+        Settings(widths=(8, 16, 32, 64), crop=128, batch=8, steps=300, evaluate_every=300),
         tile=256,
         seeds=5,
         most_tests=60,
+        most_valid=24,
     ),
     "full": Profile(
         "bbbc038",
@@ -184,7 +187,11 @@ def prepare(profile: Profile, *, download: bool = False) -> Prepared:
     if profile.most_tests is not None and len(three) > profile.most_tests:
         step = len(three) / profile.most_tests
         three = three.subset(int(i * step) for i in range(profile.most_tests))
-    return Prepared(one, tiles(two, profile.tile), three, profile.tile)
+    looked_at = tiles(two, profile.tile)
+    if profile.most_valid is not None:
+        step = max(len(looked_at) // profile.most_valid, 1)
+        looked_at = looked_at.subset(torch.arange(0, len(looked_at), step)[: profile.most_valid])
+    return Prepared(one, looked_at, three, profile.tile)
 
 
 def run_arm(
@@ -194,9 +201,18 @@ def run_arm(
     data: Prepared,
     *,
     fabric: Fabric | None = None,
-    folder: Path | None = None,
+    trained: dict[Any, Any] | None = None,
 ) -> tuple[dict[str, Any], list[NucleiNet]]:
     """Train and measure one arm with one seed.
+
+    Args:
+        arm: what to train.
+        seed: of the initial weights, the crops, and the share of slides.
+        settings: of the profile.
+        data: the pictures.
+        fabric: where to train.
+        trained: networks by what decides them; one that is there is not trained again (the network
+            for the mask is the same in "mask alone" and among the single-task networks).
 
     Returns:
         A row of plain numbers: ``"arm"``, ``"seed"``, ``"parameters"``, ``"steps"`` (over all its
@@ -205,10 +221,13 @@ def run_arm(
     """
     networks, seconds, steps = [], 0.0, 0
     pieces = data.training_tiles(arm.labels, seed)
-    for number, tasks in enumerate(arm.networks):
+    kept = {} if trained is None else trained
+    for tasks in arm.networks:
         mine = settings.but(**{**arm.changes, "tasks": tasks, "seed": seed})
-        place = None if folder is None else folder / f"{_plain(arm.name)}-{seed}-{number}"
-        model, log = train(mine, pieces, data.valid, fabric=fabric, folder=place)
+        key = (str(mine), arm.labels)
+        if key not in kept:
+            kept[key] = train(mine, pieces, data.valid, fabric=fabric)
+        model, log = kept[key]
         networks.append(model)
         seconds += log.seconds
         steps += mine.steps
@@ -259,7 +278,7 @@ def run_questions(
     path = out / "runs.jsonl"
     done = {(row["question"], row["arm"], row["seed"]): row for row in read_runs(path)}
     same = {(arm, seed): row for (_, arm, seed), row in done.items()}
-    data = prepare(profile, download=download)
+    data, trained, last_seed = prepare(profile, download=download), {}, None
     for question, arm, seed in _in_order(questions, profile, seeds):
         if (question, arm.name, seed) in done:
             continue
@@ -269,7 +288,10 @@ def run_questions(
             if until is not None and time.monotonic() > until:
                 say("the time is up; the same command goes on from here")
                 break
-            row, _ = run_arm(arm, seed, profile.settings, data, fabric=fabric)
+            if seed != last_seed:
+                trained.clear()  # other seeds do not need them; they would fill the memory
+                last_seed = seed
+            row, _ = run_arm(arm, seed, profile.settings, data, fabric=fabric, trained=trained)
             row["question"] = question
             same[arm.name, seed] = row
         done[question, arm.name, seed] = row
@@ -312,7 +334,3 @@ def _headline(row: dict[str, Any]) -> str:
     best = {way: values[0] for way, values in row["all"]["ap"].items()}
     scores = ", ".join(f"{way} {value:.3f}" for way, value in best.items())
     return f"AP at IoU 0.5: {scores or 'no mask'} ({row['seconds']:.0f} s)"
-
-
-def _plain(name: str) -> str:
-    return "".join(c if c.isalnum() else "-" for c in name)
