@@ -15,8 +15,62 @@ from mtl_helpers.exercises.core import exercise
 F64 = torch.float64
 
 
+class _Counting(nn.Module):
+    """A trunk with dropout that counts how often it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(3, 8, dtype=F64), nn.Dropout(0.5))
+        self.runs, self.was_training = 0, True
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        self.runs += 1
+        self.was_training = self.training
+        self.last = self.layers(inputs)
+        return self.last
+
+
 @exercise(
     "03.1",
+    "The trunk that ran twice",
+    kind="bug hunt",
+    difficulty=1,
+    minutes=3,
+    right="one run, one price, and every head sees the same features, dropout and all.",
+)
+def outputs_of_all(answer: Callable[..., Any]) -> str | None:
+    """Check ``outputs_of_all(trunk, heads, x)``: the trunk runs once, and learns."""
+    trunk = _Counting()
+    heads = nn.ModuleDict({f"task_{k}": nn.Linear(8, k, dtype=F64) for k in (1, 2, 3)})
+    x = torch.ones(4, 3, dtype=F64)
+    found = answer(trunk, heads, x)
+    if trunk.runs > 1:
+        return f"the trunk still runs {trunk.runs} times for {len(heads)} heads: keep its features."
+    if trunk.runs == 0:
+        return "the trunk did not run at all: the heads need its features."
+    if not isinstance(found, Mapping) or set(found) != set(heads):
+        return "give a dictionary with one output for each name in `heads`."
+    if not trunk.was_training and trunk.training:
+        return "the trunk ran without dropout: eval() around its run hides the fault, no more."
+    if not trunk.was_training:
+        return "you switched dropout off with eval(): that hides the fault, and training loses it."
+    if not trunk.training:
+        return "the trunk ran with dropout, but you left it in eval(): the next step has none."
+    for name, head in heads.items():
+        if same(found[name], head(trunk.last)):
+            return f"the output of {name!r} is not its head on the features of the trunk."
+        if not found[name].requires_grad:
+            return "no gradient flows any more: leave out no_grad and detach."
+        (slope,) = torch.autograd.grad(
+            found[name].sum(), trunk.layers[0].weight, retain_graph=True, allow_unused=True
+        )
+        if slope is None:
+            return "no gradient reaches the trunk any more: leave out detach."
+    return None
+
+
+@exercise(
+    "03.2",
     "What a split costs",
     kind="fill one step",
     difficulty=1,
@@ -67,60 +121,6 @@ def split_parameters(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
-
-
-class _Counting(nn.Module):
-    """A trunk with dropout that counts how often it runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, 8, dtype=F64), nn.Dropout(0.5))
-        self.runs, self.was_training = 0, True
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.runs += 1
-        self.was_training = self.training
-        self.last = self.layers(inputs)
-        return self.last
-
-
-@exercise(
-    "03.2",
-    "The trunk that ran twice",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=3,
-    right="one run, one price, and every head sees the same features, dropout and all.",
-)
-def outputs_of_all(answer: Callable[..., Any]) -> str | None:
-    """Check ``outputs_of_all(trunk, heads, x)``: the trunk runs once, and learns."""
-    trunk = _Counting()
-    heads = nn.ModuleDict({f"task_{k}": nn.Linear(8, k, dtype=F64) for k in (1, 2, 3)})
-    x = torch.ones(4, 3, dtype=F64)
-    found = answer(trunk, heads, x)
-    if trunk.runs > 1:
-        return f"the trunk still runs {trunk.runs} times for {len(heads)} heads: keep its features."
-    if trunk.runs == 0:
-        return "the trunk did not run at all: the heads need its features."
-    if not isinstance(found, Mapping) or set(found) != set(heads):
-        return "give a dictionary with one output for each name in `heads`."
-    if not trunk.was_training and trunk.training:
-        return "the trunk ran without dropout: eval() around its run hides the fault, no more."
-    if not trunk.was_training:
-        return "you switched dropout off with eval(): that hides the fault, and training loses it."
-    if not trunk.training:
-        return "the trunk ran with dropout, but you left it in eval(): the next step has none."
-    for name, head in heads.items():
-        if same(found[name], head(trunk.last)):
-            return f"the output of {name!r} is not its head on the features of the trunk."
-        if not found[name].requires_grad:
-            return "no gradient flows any more: leave out no_grad and detach."
-        (slope,) = torch.autograd.grad(
-            found[name].sum(), trunk.layers[0].weight, retain_graph=True, allow_unused=True
-        )
-        if slope is None:
-            return "no gradient reaches the trunk any more: leave out detach."
-    return None
 
 
 @exercise(

@@ -28,7 +28,7 @@ class FiLM(MultiTaskModel):
     Raises:
         ValueError: stages and channels do not fit each other.
 
-    Source: Perez et al. 2018, arXiv:1709.07871, equation 1; as an adapter a task.
+    Source: Perez et al. 2018, arXiv:1709.07871, equation 2; as an adapter a task.
     """
 
     def __init__(

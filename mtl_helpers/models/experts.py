@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -177,29 +178,16 @@ class PLE(_Towers):
 
 
 class CGC(PLE):
-    """Customized gate control: PLE of one level (Tang et al. 2020, section 4.1)."""
+    """Customized gate control: PLE of one level (Tang et al. 2020, section 4.1).
 
-    def __init__(
-        self,
-        inputs: int,
-        tasks: Sequence[Task],
-        *,
-        own: int = 2,
-        shared: int = 2,
-        hidden: Sequence[int] = (16,),
-        tower: Sequence[int] = (8,),
-        dtype: torch.dtype = torch.float64,
-    ) -> None:
-        super().__init__(
-            inputs,
-            tasks,
-            levels=1,
-            own=own,
-            shared=shared,
-            hidden=hidden,
-            tower=tower,
-            dtype=dtype,
-        )
+    Args:
+        inputs: numbers in one example.
+        tasks: the tasks.
+        options: as for :class:`PLE`, without ``levels``.
+    """
+
+    def __init__(self, inputs: int, tasks: Sequence[Task], **options: Any) -> None:
+        super().__init__(inputs, tasks, levels=1, **options)
 
 
 class _Level(nn.Module):

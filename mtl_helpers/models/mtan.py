@@ -16,9 +16,9 @@ class MTAN(MultiTaskModel):
     """A shared stack of convolutions, looked at through a mask of each task at each stage.
 
     Stage j of the trunk: u = ReLU(conv(x)), p = ReLU(conv(u)), then 2x2 pooling. Task k keeps its
-    own stream s: mask = sigmoid(g([u, s])), s' = pool(f(mask * p)), with g two 1x1 convolutions and
-    f a 3x3 one, each with batch norm. The trunk runs once for all tasks. Unlike in the paper, where
-    f is shared by all tasks, here each task has its own.
+    own stream s: mask = sigmoid(h(ReLU(g([u, s])))), s' = pool(f(mask * p)), with g and h 1x1
+    convolutions of the task's own and f a 3x3 one that all tasks share, each with batch norm. The
+    trunk runs once for all tasks, f once for each.
 
     Args:
         image: shape of one input, (channels, height, width), in pixels.
@@ -53,12 +53,7 @@ class MTAN(MultiTaskModel):
         self.pool = nn.MaxPool2d(2)
         before = [0, *channels]
         self.masks = by_task({n: self._masks(widths, before, dtype) for n in self.task_names})
-        self.picked = by_task(
-            {
-                n: nn.ModuleList([_convolution(b, b, 3, nn.ReLU(), dtype) for _, b in widths])
-                for n in self.task_names
-            }
-        )
+        self.picked = nn.ModuleList([_convolution(b, b, 3, nn.ReLU(), dtype) for _, b in widths])
         self.heads = by_task(linear_heads(tasks, channels[-1], dtype))
         self.attention: dict[str, list[Tensor]] = {}
 
@@ -75,8 +70,8 @@ class MTAN(MultiTaskModel):
         )
 
     def own_modules(self, name: str) -> Iterable[nn.Module]:
-        """Give the task's masks, its convolutions behind them, and its head."""
-        return [part[f"task_{name}"] for part in (self.masks, self.picked, self.heads)]
+        """Give the task's masks and its head."""
+        return [part[f"task_{name}"] for part in (self.masks, self.heads)]
 
     def trunk(self, inputs: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Run the shared stages: [B, C, H, W] -> (u, p) of each."""
@@ -97,7 +92,7 @@ class MTAN(MultiTaskModel):
         for name in self.task_names:
             own, seen[name] = None, []
             for (u, p), mask, picked in zip(
-                stages, self.masks[f"task_{name}"], self.picked[f"task_{name}"], strict=True
+                stages, self.masks[f"task_{name}"], self.picked, strict=True
             ):
                 weights = mask(u if own is None else torch.cat([u, own], dim=1))
                 own = self.pool(picked(weights * p))

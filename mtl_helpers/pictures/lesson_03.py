@@ -308,17 +308,55 @@ def lines(
         columns: of the legend.
     """
     figure, axes = new_figure(width=6.4, height=3.8)
-    said = []
-    for name, rows in values.items():
-        found = [mean_interval(column) for column in rows.T]
-        style = task_style((styles or {}).get(name, name))
-        ends = [[getattr(i, end) for i in found] for end in ("mean", "low", "high")]
-        band(axes, x, *ends, name, **style)
-        said.append(f"{name}: " + ", ".join(f"{i.mean:.3f}" for i in found))
+    said = _curves(axes, x, values, styles or {})
     axes.set_xticks(list(x), list(ticks) if ticks else [f"{place:g}" for place in x])
     axes.legend(
         loc="lower center", bbox_to_anchor=(0.47, 0.99), ncols=columns, frameon=False,
         fontsize="small",
     )  # fmt: skip
     label(axes, x_label, y_label)
-    return Picture(figure, "; ".join(said) + ".")
+    return Picture(figure, said)
+
+
+def lines_beside(
+    x: Sequence[float],
+    panels: Mapping[str, Mapping[str, Tensor]],
+    *,
+    x_label: str,
+    y_label: str,
+    styles: Mapping[str, str],
+) -> Picture:
+    """Draw means over seeds with their 95 % bands in two panels with one vertical axis.
+
+    Args:
+        x: P places.
+        panels: for each of two titles what :func:`lines` takes.
+        x_label: what x is.
+        y_label: what the values are, with their unit.
+        styles: for a name the task whose colour, marker and line it takes.
+    """
+    figure, both = new_figure(2, width=9.0, height=3.9)
+    said = []
+    for axes, (title, values) in zip(both, panels.items(), strict=True):
+        said.append(f"{title}: {_curves(axes, x, values, styles)}")
+        axes.set_xticks(list(x), [f"{place:g}" for place in x])
+        axes.legend(loc="upper center", ncols=2, frameon=False, fontsize="small")
+        label(axes, x_label, y_label, title)
+    ends = [end for axes in both for end in axes.get_ylim()]
+    low, high = min(ends), max(ends)
+    for axes in both:
+        axes.set_ylim(low, high + 0.25 * (high - low))
+    return Picture(figure, " ".join(said))
+
+
+def _curves(
+    axes: Axes, x: Sequence[float], values: Mapping[str, Tensor], styles: Mapping[str, str]
+) -> str:
+    """Draw one curve with its band for each name; say the means."""
+    said = []
+    for name, rows in values.items():
+        found = [mean_interval(column) for column in rows.T]
+        ends = [[getattr(i, end) for i in found] for end in ("mean", "low", "high")]
+        band(axes, x, *ends, name, **task_style(styles.get(name, name)))
+        said.append(f"{name}: " + ", ".join(f"{i.mean:.3f}" for i in found))
+    return "; ".join(said) + "."

@@ -50,90 +50,70 @@ F64 = torch.float64
 
 
 @dataclass(frozen=True)
-class Found:
-    """What an arm gave with its tuned settings.
+class Settings:
+    """What tuning chose.
 
     Attributes:
-        scores: metric on held-out data by task, one number for each reported seed, [S].
-        lr: the learning rate chosen.
-        steps: the step chosen to stop at.
+        value: what chose, the mean over tuning seeds and tasks.
+        choice: the number of the candidate.
+        lr: the learning rate.
+        steps: the step to stop at.
     """
 
-    scores: dict[str, Tensor]
+    value: float
+    choice: int
     lr: float
     steps: int
 
 
-def tuned_scores(
-    make_model: Callable[[], nn.Module],
+def tune(
+    candidates: Sequence[Callable[[], nn.Module]],
     tasks: Sequence[Task],
     make_data: Callable[[int], Splits],
     configuration: Configuration,
-    seeds: Sequence[int],
-) -> Found:
-    """Choose learning rate and steps on some seeds, and report the others.
-
-    All seeds are trained at once with every learning rate of the grid. The validation data of the
-    tuning seeds choose; the test data of the other seeds, which chose nothing, are reported.
+    *,
+    method: str,
+    by: str = "losses",
+) -> Settings:
+    """Choose candidate, learning rate and steps by the validation data of the tuning seeds.
 
     Args:
-        make_model: gives a new model.
+        candidates: each gives a new model; one, unless there is more to choose than the rate.
         tasks: what to learn.
         make_data: from a seed to its data.
         configuration: ``learning_rates``, ``tuning_seeds``, ``steps``, ``record_every``,
             ``batch_size``.
-        seeds: those that are reported.
+        method: of ``many_seeds``; ``"vmap"`` stacks the seeds, ``"loop"`` suits convolutions.
+        by: ``"losses"``, or ``"scores"`` where a lower score is better.
     """
-    tuning = list(configuration["tuning_seeds"])
-
-    def measured(seed: int) -> Splits:
-        parts = make_data(seed)
-        held_out = parts.valid if seed in tuning else parts.test.subset(range(len(parts.valid)))
-        if len(parts.test) != len(parts.valid):
-            raise ValueError("all seeds are stacked: give as many test as validation examples")
-        return Splits(parts.train, held_out, held_out)
-
-    best: tuple[float, Found] | None = None
-    for lr in configuration["learning_rates"]:
+    tried = []
+    for choice, lr in itertools.product(range(len(candidates)), configuration["learning_rates"]):
         curves = many_seeds(
-            make_model, tasks, measured, seeds=[*tuning, *seeds], steps=configuration["steps"],
-            batch_size=configuration["batch_size"], record_every=configuration["record_every"],
-            lr=lr, method="vmap",
+            candidates[choice], tasks, make_data, seeds=configuration["tuning_seeds"], lr=lr,
+            steps=configuration["steps"], record_every=configuration["record_every"],
+            batch_size=configuration["batch_size"], method=method,
         ).curves  # fmt: skip
-        losses = torch.stack(list(curves.losses.values()))[:, : len(tuning)].mean((0, 1))
-        point = 1 + int(losses[1:].nan_to_num(math.inf).argmin())
-        scores = {name: values[len(tuning) :, point] for name, values in curves.scores.items()}
-        now = float(losses[point]), Found(scores, lr, int(curves.steps[point]))
-        best = now if best is None or now[0] < best[0] else best
-    return best[1]
+        values = torch.stack(list(getattr(curves, by).values())).mean((0, 1)).nan_to_num(math.inf)
+        point = 1 + int(values[1:].argmin())
+        tried.append((float(values[point]), choice, lr, int(curves.steps[point])))
+    return Settings(*min(tried))
 
 
-def tuned_in_a_loop(
+def scores_of(
     make_model: Callable[[], nn.Module],
     tasks: Sequence[Task],
     make_data: Callable[[int], Splits],
+    settings: Settings,
     configuration: Configuration,
     seeds: Sequence[int],
-) -> Found:
-    """Choose learning rate and steps on the tuning seeds' validation data, then run the others.
-
-    For convolutions, which gain nothing by stacking. Arguments as for :func:`tuned_scores`.
-    """
-    settings = {"batch_size": configuration["batch_size"], "method": "loop"}
-    tried = []
-    for lr in configuration["learning_rates"]:
-        curves = many_seeds(
-            make_model, tasks, make_data, seeds=configuration["tuning_seeds"], lr=lr,
-            steps=configuration["steps"], record_every=configuration["record_every"], **settings,
-        ).curves  # fmt: skip
-        losses = torch.stack(list(curves.losses.values())).mean((0, 1))
-        point = 1 + int(losses[1:].nan_to_num(math.inf).argmin())
-        tried.append((float(losses[point]), lr, int(curves.steps[point])))
-    _, lr, steps = min(tried)
-    scores = many_seeds(
-        make_model, tasks, make_data, seeds=seeds, lr=lr, steps=steps, **settings
-    ).scores
-    return Found(scores, lr, steps)
+    *,
+    method: str,
+) -> dict[str, Tensor]:
+    """Train seeds that chose nothing with the settings; give their test metrics by task, [S]."""
+    return many_seeds(
+        make_model, tasks, make_data, seeds=seeds, lr=settings.lr, steps=settings.steps,
+        batch_size=configuration["batch_size"], method=method,
+    ).scores  # fmt: skip
 
 
 # ------------------------------------------------------------------- tasks that part at a depth
@@ -219,14 +199,11 @@ def split_teacher(configuration: Configuration, seeds: Sequence[int]) -> list[di
     trunk = partial(stages, shape["inputs"], shape["width"], shape["layers"])
     rows = []
     for depth, split in itertools.product(configuration["depths"], configuration["splits"]):
-        found = tuned_scores(
-            partial(HardSharing.split, trunk, tasks, split, features=shape["width"]),
-            tasks,
-            partial(_parting, depth, {**shape, "examples": configuration["examples"]}),
-            configuration,
-            seeds,
-        )
-        by_task = torch.stack(list(found.scores.values()), 1)
+        make = partial(HardSharing.split, trunk, tasks, split, features=shape["width"])
+        data = partial(_parting, depth, {**shape, "examples": configuration["examples"]})
+        found = tune([make], tasks, data, configuration, method="vmap")
+        scores = scores_of(make, tasks, data, found, configuration, seeds, method="vmap")
+        by_task = torch.stack(list(scores.values()), 1)
         rows += [
             {
                 "depth": depth,
@@ -273,15 +250,15 @@ def split_digits(configuration: Configuration, seeds: Sequence[int]) -> list[dic
     rows = []
     for split in configuration["splits"]:
         make = partial(HardSharing.split, digits_trunk, SIDES, split)
-        found = tuned_in_a_loop(
-            make, SIDES, partial(digits, configuration["examples"]), configuration, seeds
-        )
+        data = partial(digits, configuration["examples"])
+        found = tune([make], SIDES, data, configuration, method="loop")
+        scores = scores_of(make, SIDES, data, found, configuration, seeds, method="loop")
         size = size_report(make(), torch.zeros(4, *IMAGE, dtype=F64))
         rows += [
             {
                 "split": split,
                 "seed": seed,
-                **{name: round(100 * float(v[i]), 2) for name, v in found.scores.items()},
+                **{name: round(100 * float(v[i]), 2) for name, v in scores.items()},
                 "parameters": size.total_parameters,
                 "multiply_adds": round(size.total_multiply_adds),
                 "lr": found.lr,
@@ -296,7 +273,9 @@ def split_digits(configuration: Configuration, seeds: Sequence[int]) -> list[dic
 
 PAIR = (regression("task_1"), regression("task_2"))
 TOWER = 8
-ARMS = ("single", "hard", "mmoe", "ple")
+ONE_LAYER = ("single", "hard", "mmoe", "cgc")  # hidden layers before the tower
+TWO_LAYERS = ("single_deep", "hard_deep", "mmoe_deep", "ple")
+ARMS = ONE_LAYER + TWO_LAYERS
 
 
 def parameters_of(model: nn.Module) -> int:
@@ -308,19 +287,23 @@ def mixture(name: str, inputs: int, width: int) -> MultiTaskModel:
     """Build one arm of the comparison: every task ends in a tower of 8 units.
 
     Args:
-        name: ``"hard"``, ``"single"``, ``"mmoe"`` (4 experts) or ``"ple"`` (two levels of one
-            shared expert and one a task).
+        name: ``"hard"``, ``"single"``, ``"mmoe"`` (4 experts) or ``"cgc"`` (one shared expert and
+            one a task), with one hidden layer before the towers; or with two ``"hard_deep"``,
+            ``"single_deep"``, ``"mmoe_deep"`` and ``"ple"`` (two levels of such experts).
         inputs: numbers in one example.
-        width: units of the trunk, of each network's hidden layer, or of each expert.
+        width: units of each hidden layer of the trunk, of each network, or of each expert.
     """
-    if name == "mmoe":
-        return MMoE(inputs, PAIR, experts=4, hidden=(width,), tower=(TOWER,))
-    if name == "ple":
-        return PLE(inputs, PAIR, levels=2, own=1, shared=1, hidden=(width,), tower=(TOWER,))
+    kind = name.removesuffix("_deep")
+    if name in ("cgc", "ple"):
+        levels = 1 if name == "cgc" else 2
+        return PLE(inputs, PAIR, levels=levels, own=1, shared=1, hidden=(width,), tower=(TOWER,))
+    hidden = (width,) if kind == name else (width, width)
+    if kind == "mmoe":
+        return MMoE(inputs, PAIR, experts=4, hidden=hidden, tower=(TOWER,))
     towers = {t.name: nn.Sequential(*mlp(width, (TOWER,)), _last(1)) for t in PAIR}
-    if name == "hard":
-        return HardSharing(mlp(inputs, (width,)), towers)
-    alone = {n: nn.Sequential(mlp(inputs, (width,)), tower) for n, tower in towers.items()}
+    if kind == "hard":
+        return HardSharing(mlp(inputs, hidden), towers)
+    alone = {n: nn.Sequential(mlp(inputs, hidden), tower) for n, tower in towers.items()}
     return HardSharing(nn.Identity(), alone)
 
 
@@ -342,33 +325,45 @@ def equal_widths(inputs: int, experts_width: int = 12) -> dict[str, int]:
 def correlation(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
     """Compare one trunk, mixtures and separate networks by the correlation of two tasks.
 
+    Learning rate and steps are chosen once for each arm, on tuning seeds spread evenly over the
+    ``tuning_correlations``, by the RMSE that is reported: in a mean of squared errors one unlucky
+    start outweighs all others.
+
     Returns:
         One row a correlation, arm and seed: mean ``rmse`` over both tasks, ``parameters``, and the
         tuned settings.
     """
-    inputs, rows = configuration["inputs"], []
+    inputs, places = configuration["inputs"], configuration["tuning_correlations"]
+    settings, rows = {k: configuration[k] for k in DATA_KEYS}, []
     widths = equal_widths(inputs, configuration["expert_width"])
-    for p, arm in itertools.product(configuration["correlations"], configuration["arms"]):
+    for arm in configuration["arms"]:
         make = partial(mixture, arm, inputs, widths[arm])
-        data = partial(_correlated, p, {k: configuration[k] for k in DATA_KEYS})
-        found = tuned_scores(make, PAIR, data, configuration, seeds)
-        rmse = torch.stack(list(found.scores.values())).mean(0)
-        rows += [
-            {
-                "correlation": p,
-                "arm": arm,
-                "seed": seed,
-                "rmse": round(float(rmse[i]), 4),
-                "parameters": parameters_of(make()),
-                "lr": found.lr,
-                "steps": found.steps,
-            }
-            for i, seed in enumerate(seeds)
-        ]
+        everywhere = partial(_everywhere, places, settings)
+        found = tune([make], PAIR, everywhere, configuration, method="vmap", by="scores")
+        for p in configuration["correlations"]:
+            data = partial(_correlated, p, settings)
+            scores = scores_of(make, PAIR, data, found, configuration, seeds, method="vmap")
+            rmse = torch.stack(list(scores.values())).mean(0)
+            rows += [
+                {
+                    "correlation": p,
+                    "arm": arm,
+                    "seed": seed,
+                    "rmse": round(float(rmse[i]), 4),
+                    "parameters": parameters_of(make()),
+                    "lr": found.lr,
+                    "steps": found.steps,
+                }
+                for i, seed in enumerate(seeds)
+            ]
     return rows
 
 
 DATA_KEYS = ("inputs", "examples", "alphas", "betas")
+
+
+def _everywhere(places: Sequence[float], settings: Mapping[str, Any], seed: int) -> Splits:
+    return _correlated(places[seed % len(places)], settings, seed)
 
 
 def _correlated(p: float, settings: Mapping[str, Any], seed: int) -> Splits:
@@ -421,12 +416,17 @@ def mtan_trunk(channels: Sequence[int] = (6, 12)) -> nn.Sequential:
     return nn.Sequential(*layers, _Averaged())
 
 
+def soft(strength: float) -> SoftSharing:
+    """Build one network a side, tied together by a penalty of this strength."""
+    return SoftSharing(dense_stages, SIDES, strength=strength)
+
+
 WAYS: dict[str, Callable[[], MultiTaskModel]] = {
     "single-task": lambda: HardSharing.split(dense_stages, SIDES, 0),
     "hard sharing": lambda: HardSharing.linear(dense_stages(), SIDES),
     "split in the middle": lambda: HardSharing.split(dense_stages, SIDES, 1),
     "cross-stitch": lambda: CrossStitch(dense_stages, SIDES),
-    "soft sharing": lambda: SoftSharing(dense_stages, SIDES, strength=0.01),
+    "soft sharing": lambda: soft(0.01),
     "FiLM": lambda: FiLM(dense_stages(), (48, 32), SIDES),
     "MMoE": lambda: _Flat(MMoE(PIXELS, SIDES, experts=3, hidden=(48, 32), tower=())),
     "CGC": lambda: _Flat(CGC(PIXELS, SIDES, own=1, shared=1, hidden=(48, 32), tower=())),
@@ -476,21 +476,28 @@ def price_list(configuration: Configuration, seeds: Sequence[int]) -> list[dict[
         One row a way and seed: accuracy ``left`` and ``right`` in percent; ``delta_m`` against the
         single-task networks with the same trunk and seed, in percent (of the accuracy);
         ``parameters``, ``multiply_adds``; ``time_ratio`` and ``work_ratio``, time and multiply-adds
-        over those of hard sharing with the same trunk; and the tuned settings.
+        over those of hard sharing with the same trunk; and the tuned settings, for soft sharing
+        with its ``strength``.
     """
     ways = list(configuration["ways"])
     data = partial(digits, configuration["examples"])
-    found = {}
+    found, results, strength = {}, {}, {}
     for way in dict.fromkeys([*(baseline(way, "single-task") for way in ways), *ways]):
-        found[way] = tuned_in_a_loop(WAYS[way], SIDES, data, configuration, seeds)
+        kind = "convolution_rates" if way in CONVOLUTIONS else "learning_rates"
+        grid = {**configuration, "learning_rates": configuration[kind]}
+        strengths = configuration["strengths"] if way == "soft sharing" else [None]
+        makers = [WAYS[way] if c is None else partial(soft, c) for c in strengths]
+        found[way] = tune(makers, SIDES, data, grid, method="loop")
+        make, strength[way] = makers[found[way].choice], strengths[found[way].choice]
+        results[way] = scores_of(make, SIDES, data, found[way], grid, seeds, method="loop")
     ratios = time_ratios(ways)
     x = torch.zeros(4, *IMAGE, dtype=F64)
     rows = []
     for way in ways:
         size, hard = (size_report(WAYS[w](), x) for w in (way, baseline(way, "hard sharing")))
-        alone = found[baseline(way, "single-task")].scores
+        alone = results[baseline(way, "single-task")]
         for i, seed in enumerate(seeds):
-            scores = {name: 100 * float(v[i]) for name, v in found[way].scores.items()}
+            scores = {name: 100 * float(v[i]) for name, v in results[way].items()}
             base = {name: 100 * float(v[i]) for name, v in alone.items()}
             rows.append(
                 {
@@ -504,6 +511,7 @@ def price_list(configuration: Configuration, seeds: Sequence[int]) -> list[dict[
                     "time_ratio": round(ratios[way], 2),
                     "lr": found[way].lr,
                     "steps": found[way].steps,
+                    "strength": strength[way],
                 }
             )
     return rows
@@ -542,8 +550,9 @@ CORRELATION = {
     "examples": 500,
     "alphas": [1.0, 2.0],
     "betas": [1.0, 2.0],
-    "learning_rates": [0.003, 0.01, 0.03, 0.1],
-    "tuning_seeds": list(range(100_000, 100_008)),
+    "learning_rates": [0.01, 0.03, 0.1],
+    "tuning_seeds": list(range(100_000, 100_040)),
+    "tuning_correlations": [0.0, 0.25, 0.5, 0.75, 1.0],
     "steps": 600,
     "record_every": 50,
     "batch_size": 64,
@@ -551,13 +560,15 @@ CORRELATION = {
 PRICES = {
     "ways": list(WAYS),
     "examples": 1000,
+    "strengths": [0.0001, 0.001, 0.01, 0.1],
     "learning_rates": [0.001, 0.003, 0.01, 0.03],
+    "convolution_rates": [0.003, 0.01, 0.03, 0.1, 0.3],
     "tuning_seeds": [100_000, 100_001, 100_002],
     "steps": 400,
     "record_every": 50,
     "batch_size": 32,
 }
-SHARING = [hard_sharing, backbones, tuned_scores, tuned_in_a_loop]
+SHARING = [hard_sharing, backbones, tune, scores_of]
 STUDIES = [
     Study(
         name="03_split_teacher",
@@ -604,6 +615,16 @@ STUDIES = [
             seeds=[0],
             ignore=("time_ratio", "delta_m"),
         ),
-        code=[*SHARING, experts, adapters, cross_stitch, mtan, overlapping, digits, mtan_trunk],
+        code=[
+            *SHARING,
+            experts,
+            adapters,
+            cross_stitch,
+            mtan,
+            overlapping,
+            digits,
+            mtan_trunk,
+            soft,
+        ],
     ),
 ]

@@ -231,7 +231,7 @@ def test_mtan_by_hand_for_one_stage():
     u = model.first[0](x)
     p = model.second[0](u)
     mask = model.masks["task_kind"][0](u)
-    own = F.max_pool2d(model.picked["task_kind"][0](mask * p), 2).mean((2, 3))
+    own = F.max_pool2d(model.picked[0](mask * p), 2).mean((2, 3))
     torch.testing.assert_close(model(x)["kind"], model.heads["task_kind"](own))
     torch.testing.assert_close(model.attention["kind"][0], mask)
     assert mask.min() > 0
@@ -243,6 +243,15 @@ def test_the_trunk_of_mtan_runs_once():
     model.first[0].register_forward_hook(lambda *_: runs.append(1))
     model(draw("MTAN").inputs)
     assert len(runs) == 1
+
+
+def test_all_tasks_of_mtan_pass_what_they_picked_through_one_convolution():
+    model, runs = make("MTAN"), []
+    model.picked[0].register_forward_hook(lambda *_: runs.append(1))
+    model(draw("MTAN").inputs)
+    assert len(runs) == len(NAMES)
+    shared = {id(p) for p in model.shared_parameters()}
+    assert all(id(p) in shared for p in model.picked.parameters())
 
 
 def test_experts_side_by_side_are_experts_one_by_one():
@@ -424,6 +433,14 @@ def test_parameters_by_formula():
         "kind": upper + tower_b,
     }
 
+    def convolution(inputs, outputs, size):
+        return (size**2 * inputs + 1) * outputs + 2 * outputs  # and batch norm's scale and shift
+
+    stage = [convolution(i, o, 3) for i, o in ((1, 3), (3, 4), (3, 3), (4, 4))]
+    picked = convolution(3, 3, 3) + convolution(4, 4, 3)  # one for all tasks
+    masks = sum(convolution(i, o, 1) for i, o in ((3, 3), (3, 3), (4 + 3, 4), (4, 4)))
+    assert count("MTAN") == {"shared": sum(stage) + picked, "size": masks + a, "kind": masks + b}
+
 
 def test_multiply_adds_by_formula():
     def adds(kind):
@@ -442,6 +459,10 @@ def test_multiply_adds_by_formula():
         "size": 15 + 4 * 3 + 3,
         "kind": 15 + 4 * 3 + 9,
     }
+    trunk = 8 * 8 * 9 * (1 * 3 + 3 * 3) + 4 * 4 * 9 * (3 * 4 + 4 * 4)
+    picked = 8 * 8 * 9 * 3 * 3 + 4 * 4 * 9 * 4 * 4  # once for each task
+    masks = 8 * 8 * (3 * 3 + 3 * 3) + 4 * 4 * (7 * 4 + 4 * 4)
+    assert adds("MTAN") == {"shared": trunk + 2 * picked, "size": masks + 4, "kind": masks + 12}
     cnn = HardSharing.linear(small_cnn((1, 8, 8), (2,), 5), TASKS)
     size = size_report(cnn, torch.zeros(3, 1, 8, 8, dtype=F64))
     assert size.multiply_adds["shared"] == 8 * 8 * 9 * 2 + 2 * 4 * 4 * 5

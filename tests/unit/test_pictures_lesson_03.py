@@ -144,3 +144,16 @@ def test_lines_say_their_means():
     picture = pictures.lines([0.0, 1.0], values, x_label="x", y_label="y", ticks=["a", "b"])
     assert picture.says.startswith("MMoE: 2.000, 2.100; PLE: ")
     assert not cut_off(picture.figure)
+
+
+def test_panels_beside_each_other_say_their_means_and_share_an_axis():
+    low, high = torch.tensor([[1.0, 2.0], [3.0, 2.2]]), torch.tensor([[7.0, 8.0], [9.0, 8.2]])
+    panels = {"one layer": {"MMoE": low}, "two layers": {"MMoE": high, "PLE": high}}
+    picture = pictures.lines_beside([0.0, 1.0], panels, x_label="x", y_label="y", styles={})
+    assert picture.says.startswith("one layer: MMoE: 2.000, 2.100. two layers: MMoE: 8.000, 8.100;")
+    assert not cut_off(picture.figure)
+    left, right = picture.figure.axes
+    assert left.get_ylim() == right.get_ylim()
+    assert [axes.get_title(loc="left") or axes.get_title() for axes in (left, right)] == [*panels]
+    drawn = [line.get_label() for line in right.lines if not line.get_label().startswith("_")]
+    assert drawn == ["MMoE", "PLE"]

@@ -125,13 +125,6 @@ DEVICE = "def on_device(model, x, y, device):\n    return "
 
 SLIPS = {
     "03.1": [
-        (count(bias=0), "you left out the biases"),
-        (count(heads=0), "you left out the heads"),
-        (count(rest=1), "every task has its own copy"),
-        (count(first="len(outputs)"), "sharing is that they count once"),
-        (count(first="len(outputs)", rest=1), "the own ones"),
-    ],
-    "03.2": [
         (ALL + "    return {name: head(trunk(x)) for name, head in heads.items()}", "still runs 3"),
         (ALL + "    z = trunk(x).detach()\n    return {n: h(z) for n, h in heads.items()}",
          "reaches the trunk"),
@@ -144,6 +137,13 @@ SLIPS = {
         (ALL + "    z = trunk(x)\n    return [h(z) for h in heads.values()]", "a dictionary"),
         (ALL + "    z = trunk(x)\n    return {n: h(z * 0) for n, h in heads.items()}",
          "is not its head"),
+    ],
+    "03.2": [
+        (count(bias=0), "you left out the biases"),
+        (count(heads=0), "you left out the heads"),
+        (count(rest=1), "every task has its own copy"),
+        (count(first="len(outputs)"), "sharing is that they count once"),
+        (count(first="len(outputs)", rest=1), "the own ones"),
     ],
     "03.3": [
         (BEST.format(split="3", sure="'no'"), "another split has"),
