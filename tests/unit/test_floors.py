@@ -17,10 +17,8 @@ FLOORS = {
     **dict.fromkeys(["datasets", "models", "balancing", "recorded"], 2),
     **dict.fromkeys(["training"], 3),
     **dict.fromkeys(["experiments", "figures"], 4),
-    **dict.fromkeys(["explore"], 5),
-    **dict.fromkeys(
-        ["pictures", "exercises", "studies", "case_study", "environment", "notebooks"], 6
-    ),
+    **dict.fromkeys(["explore", "case_study"], 5),
+    **dict.fromkeys(["pictures", "exercises", "studies", "environment", "notebooks"], 6),
 }
 # Counted apart from the core: what belongs to one lesson, and the tools of the house (`recorded`
 # keeps results; nobody reads it to understand how tasks are learned together).
