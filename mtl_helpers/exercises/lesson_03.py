@@ -163,7 +163,11 @@ def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | N
         else:
             pair = paired_interval(table[depth, best], table[depth, splits[-1]])
             truth = "yes" if pair.high < 0 else "no"
-        if str(sure).strip().casefold() != truth:
+        said = str(sure).strip().casefold()
+        said = {"true": "yes", "false": "no"}.get(said, said)
+        if said not in ("yes", "no"):
+            return f"depth {depth}: the second thing is 'yes' or 'no'."
+        if said != truth:
             if best == splits[-1]:
                 return f"depth {depth}: the best split is full sharing; it cannot beat itself."
             return (
@@ -193,19 +197,18 @@ def three_stitches(answers: Any) -> str | None:
     for name, value in a.items():
         if value.shape != (2, 2):
             return f"{name!r}: a stitch of two tasks is a 2 x 2 matrix; found {list(value.shape)}."
-    x = torch.tensor([3.0, 7.0], dtype=F64)
-    rows = {name: value @ x for name, value in a.items()}
+    same_rows = a["same"] @ torch.tensor([3.0, 7.0], dtype=F64)
     if not torch.equal(a["separate"], torch.eye(2, dtype=F64)):
         if (a["separate"].diagonal() == 1).all():
             return "'separate': something off the diagonal still lets the other task in."
         return "'separate': every task must go on with its own features, unchanged."
-    if rows["same"][0] != rows["same"][1]:
+    if same_rows[0] != same_rows[1]:
         return "'same': for features 3 and 7 the two tasks go on with different numbers."
     if not torch.allclose(a["same"], torch.full((2, 2), 0.5, dtype=F64)):
         return "'same': they agree, but on something else than the mean of both."
     if torch.equal(a["swapped"], a["separate"]):
         return "'swapped': that is 'separate' again. Row k says what task k goes on with."
-    if not torch.equal(rows["swapped"], x.flip(0)):
+    if not torch.equal(a["swapped"], torch.eye(2, dtype=F64).flip(0)):
         return "'swapped': task 1 must go on with exactly task 2's features, and the reverse."
     return None
 
@@ -333,7 +336,7 @@ def _run(model: nn.Module, inputs: Tensor) -> Any:
 
 @exercise(
     "03.7",
-    "8192, not 32768",
+    "Too many features",
     kind="bug hunt",
     difficulty=1,
     minutes=2,
@@ -355,8 +358,10 @@ def pooled_net(answer: Callable[..., Any]) -> str | None:
         )
     pixels = torch.randn(1, 3, 32, 32, dtype=F64, requires_grad=True)
     found = model.eval()(pixels)
-    if not any("Pool" in node.name() for node in _nodes(found)):
-        return "it runs, but the pooling is gone: mend the size of the linear layer alone."
+    steps = " ".join(node.name() for node in _nodes(found))
+    for word, lost in (("Conv", "convolution"), ("Pool", "pooling")):
+        if word not in steps:
+            return f"it runs, but the {lost} is gone: mend the size of the linear layer alone."
     found.square().sum().backward()
     touched = (pixels.grad != 0).any(1)[0]
     corners = touched[:4, :4].any() and touched[-4:, -4:].any()
@@ -389,30 +394,45 @@ def column_loss(answer: Callable[..., Any]) -> str | None:
     def broadcast(outputs: Tensor, target: Tensor, task: int) -> Tensor:
         return (outputs - target).square().mean()
 
+    if not callable(answer):
+        return "give the check the function itself."
     five = draws(case(5), 2)
-    return (
-        compare(
-            answer,
-            right,
-            [*five, *draws(case(3), 2), *draws(case(1), 2), *draws(case(7), 2)],
-            slips={
-                "the target was stretched into a column and met all five tasks: choose the task's "
-                "column.": lambda o, t, k: broadcast(o, t[:, None], k),
-                "that is a row, the five outputs of one example; a task's outputs are a column.": (
-                    lambda o, t, k: (o[min(k, len(o) - 1)] - t).square().mean()
-                ),
-                "outputs[:, task:task + 1] has shape [B, 1]; against [B] it becomes [B, B]. Use "
-                "outputs[:, task].": lambda o, t, k: (o[:, [k]] - t).square().mean(),
-                "that is always the first column; the task's number says which.": (
-                    lambda o, t, k: right(o, t, 0)
-                ),
-                "that is the sum over the examples; this loss is their mean.": (
-                    lambda o, t, k: right(o, t, k) * len(t)
-                ),
-            },
+    if same(answer(*five[0]), broadcast(*five[0])) is None:
+        return (
+            "nothing is mended yet. With B = 5 it runs, and the five targets of five examples lie "
+            "along the columns, the same in every row; with most other B it crashes."
         )
-        if callable(answer)
-        else "give the check the function itself."
+    wrong = compare(
+        answer,
+        right,
+        [*five, *draws(case(3), 2), *draws(case(1), 2), *draws(case(7), 2)],
+        slips={
+            "the target was stretched into a column and met all five tasks: choose the task's "
+            "column.": lambda o, t, k: broadcast(o, t[:, None], k),
+            "that is a row, the five outputs of one example; a task's outputs are a column.": (
+                lambda o, t, k: (o[min(k, len(o) - 1)] - t).square().mean()
+            ),
+            "outputs[:, task:task + 1] has shape [B, 1]; against [B] it becomes [B, B]. Use "
+            "outputs[:, task].": lambda o, t, k: (o[:, [k]] - t).square().mean(),
+            "that is always the first column; the task's number says which.": (
+                lambda o, t, k: right(o, t, 0)
+            ),
+            "that is the sum over the examples; this loss is their mean.": (
+                lambda o, t, k: right(o, t, k) * len(t)
+            ),
+        },
+    )
+    outputs, *others = five[1]
+    return wrong or _no_gradient(answer(outputs.clone().requires_grad_(), *others))
+
+
+def _no_gradient(loss: Any) -> str | None:
+    """Say that a loss with the right value teaches nothing."""
+    if isinstance(loss, Tensor) and loss.requires_grad:
+        return None
+    return (
+        "the number is right, but no gradient flows back from it: nothing would learn. Leave out "
+        "detach() and item()."
     )
 
 
@@ -448,8 +468,12 @@ def registered_heads(answer: Callable[..., Any]) -> str | None:
             "not give: the optimiser never sees them, and a saved model forgets them."
         )
     own = [_leaves(output) for output in found.values()]
-    if own[0] <= own[1] or own[1] <= own[0]:
-        return "all tasks use the same head: each needs a layer of its own."
+    others = [set().union(*own[:i], *own[i + 1 :]) for i in range(len(own))]
+    if bare := [name for name, mine, rest in zip(found, own, others, strict=True) if mine <= rest]:
+        return (
+            f"without a layer of its own: {', '.join(bare)}. (One wide layer cut in pieces learns "
+            "as well; but nobody can save, freeze or count one head of it alone.)"
+        )
     if not set.intersection(*own):
         if ids - set.union(*own):
             return "the trunk does not learn: no loss reaches it. Is it used, without detach()?"
@@ -529,8 +553,12 @@ def flat_head(answer: Callable[..., Any]) -> str | None:
     if not isinstance(found, Tensor) or tuple(found.shape) != (2, 5):
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
         return f"two images must give [2, 5], five scores each; found {shape}."
-    pixels = torch.randn(4, 3, 16, 16, dtype=F64, requires_grad=True)
-    model.eval()(pixels).square().sum().backward()
+    pixels = torch.randn(256, 3, 16, 16, dtype=F64, requires_grad=True)
+    rows = _linear_rows(model.eval())
+    found = model(pixels)
+    if not any("Conv" in node.name() for node in _nodes(found)):
+        return "the shape is right, but the convolution is gone: mend the head alone."
+    found.square().sum().backward()
     seen = (pixels.grad != 0).any(1).any(0)
     blocks = seen.reshape(4, 4, 4, 4).any(3).any(1)
     if not blocks.all():
@@ -538,23 +566,50 @@ def flat_head(answer: Callable[..., Any]) -> str | None:
             f"the shape is right, but {int((~blocks).sum())} of the 16 regions of the image never "
             "reach the output: you picked a part of the map instead of flattening it."
         )
-    linear = [m for m in model.modules() if isinstance(m, nn.Linear)]
-    if linear and linear[0].in_features == 4:
+    if rows and rows[0] == (4, 4):
         return (
             "the head still reads rows of four pixels; averaging its outputs afterwards treats "
             "all eight channels alike. Flatten the map, or average over its pixels, before it."
         )
     convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    if convolutions:
-        before = model(pixels).detach()
-        with torch.no_grad():
-            for p in convolutions[-1].parameters():
-                p.copy_(p.roll(1, 0))
-        if torch.allclose(model(pixels).detach(), before):
-            return (
-                "the channels in another order give the same scores: you averaged over the "
-                "channels, so none counts for itself. Average over the pixels, or flatten the map."
-            )
+    return _channels_count(model, convolutions[-1], pixels.detach()) if convolutions else None
+
+
+def _linear_rows(model: nn.Module) -> list[tuple[int, int]]:
+    """Collect, at each run of a linear layer, how many axes its input has, and its last size."""
+    rows: list[tuple[int, int]] = []
+    for module in model.modules():
+        if isinstance(module, nn.Linear):
+            module.register_forward_hook(lambda _, x, __: rows.append((x[0].ndim, x[0].shape[-1])))
+    return rows
+
+
+@torch.no_grad()
+def _channels_count(model: nn.Module, convolution: nn.Conv2d, pixels: Tensor) -> str | None:
+    """Say which channels of a convolution do not count, each for itself, in the output."""
+    before, kept = model(pixels), [p.clone() for p in convolution.parameters()]
+
+    def output(change: Callable[[Tensor], Tensor]) -> Tensor:
+        for p, value in zip(convolution.parameters(), kept, strict=True):
+            p.copy_(change(value))
+        return model(pixels)
+
+    def without(channel: int) -> Callable[[Tensor], Tensor]:
+        keep = torch.arange(convolution.out_channels) != channel
+        return lambda value: value * keep.reshape(-1, *[1] * (value.ndim - 1))
+
+    if torch.allclose(output(lambda value: value.roll(1, 0)), before):
+        return (
+            "the channels in another order give the same scores: you averaged over the "
+            "channels, so none counts for itself. Average over the pixels, or flatten the map."
+        )
+    channels = range(convolution.out_channels)
+    idle = [c for c in channels if torch.equal(output(without(c)), before)]
+    if idle:
+        return (
+            f"the shape is right, but {len(idle)} of {len(channels)} channels never reach the "
+            "output: every channel of the map should count."
+        )
     return None
 
 
@@ -586,7 +641,7 @@ def two_heads(answer: Callable[..., Any]) -> str | None:
         if not ids & set(parameters):
             return f"nothing learns from the loss of {name!r}."
     if leaves["kind"] == leaves["size"]:
-        return "both outputs come from one layer: a step on one task's loss moves both."
+        return _one_layer(model, x)
     for mover, other in (("size", "kind"), ("kind", "size")):
         own = leaves[mover] - leaves[other]
         before = model(x)[other]
@@ -603,7 +658,34 @@ def two_heads(answer: Callable[..., Any]) -> str | None:
                 f"the output of {other!r} still moves with the head of {mover!r}: detach() keeps "
                 "the gradient out, but it reads the same numbers."
             )
+    z = x.clone().requires_grad_()
+    for name, output in model(z).items():
+        (slope,) = torch.autograd.grad(
+            output.square().sum(), z, retain_graph=True, allow_unused=True
+        )
+        read = 0 if slope is None else int((slope != 0).any(0).sum())
+        if read < 16:
+            return f"the head of {name!r} reads {read} of the 16 features: give it all of z."
     return None
+
+
+def _one_layer(model: nn.Module, x: Tensor) -> str:
+    """Say what is wrong with two outputs that come from the same parameters."""
+    before = model(x)
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    slopes = torch.autograd.grad(
+        before["size"].square().sum(), parameters, retain_graph=True, allow_unused=True
+    )
+    with torch.no_grad():
+        for p, slope in zip(parameters, slopes, strict=True):
+            if slope is not None:
+                p -= 0.1 * slope
+    if torch.equal(model(x)["kind"], before["kind"]):
+        return (
+            "that would learn, but one layer holds both heads: nobody can freeze, save or count "
+            "them alone. Give each a layer of its own."
+        )
+    return "both outputs come from the same numbers: a step on one task's loss moves both."
 
 
 @exercise(
@@ -629,8 +711,8 @@ def any_size(answer: Callable[..., Any]) -> str | None:
         size = next(iter(failed))
         where = f"It fits {fits} only. " if fits else ""
         return f"{where}With {size} x {size}: {failed[size]}."
-    for size in (32, 41):
-        pixels = torch.randn(64, 1, size, size, dtype=F64, requires_grad=True)
+    for size in (28, 32, 41):
+        pixels = torch.randn(256, 1, size, size, dtype=F64, requires_grad=True)
         model.eval()(pixels).square().sum().backward()
         seen = (pixels.grad != 0).any(0)[0]
         edges = {"top": seen[:2], "bottom": seen[-2:], "left": seen[:, :2], "right": seen[:, -2:]}
@@ -638,6 +720,11 @@ def any_size(answer: Callable[..., Any]) -> str | None:
             return (
                 f"it takes every size, but cuts images: of {size} x {size} pixels the edge at the "
                 f"{', '.join(cut)} is never seen."
+            )
+        if (share := float(seen.double().mean())) < 0.8:
+            return (
+                f"it takes every size, but of images of {size} x {size} it never sees "
+                f"{1 - share:.0%} of the pixels."
             )
     return None
 
@@ -669,11 +756,16 @@ def age_loss(answer: Callable[..., Any]) -> str | None:
     def right(output: Tensor, ages: Tensor) -> Tensor:
         return (output[:, 0] - ages).square().mean()
 
-    return compare(
+    wrong = compare(
         answer,
         right,
         _ages(),
         slips={
+            "nothing is mended yet: output and target are both cut to whole years.": (
+                lambda o, a: right(o.long(), a.long().double())
+            ),
+            "the output is still cut to whole years, and a cast to long stops the gradient: "
+            "nothing would learn.": lambda o, a: right(o.long(), a),
             "the target is still cut to whole years.": lambda o, a: right(o, a.long()),
             "you round the target: months are lost all the same.": lambda o, a: right(o, a.round()),
             "the cast is gone, but [B, 1] against [B] became [B, B]: every output meets every "
@@ -683,6 +775,8 @@ def age_loss(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    output, ages = _ages()[0]
+    return wrong or _no_gradient(answer(output.requires_grad_(), ages) if callable(answer) else 0)
 
 
 @exercise(
@@ -839,4 +933,8 @@ def on_device(answer: Callable[..., Any]) -> str | None:
     for name, value in (("x", x), ("y", y)):
         if not isinstance(value, Tensor) or value.device != device:
             return f"{name} is where it was: {name}.to(device) gives a copy, and must be kept."
+    if tuple(x.shape) != (4, 3) or tuple(y.shape) != (4,):
+        return "x and y are mixed up: give back the model, x and y, in this order."
+    if moved is not model:
+        return "that is another model: an optimiser made for the first one would not train it."
     return None

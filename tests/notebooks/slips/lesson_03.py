@@ -148,15 +148,16 @@ SLIPS = {
     "03.3": [
         (BEST.format(split="3", sure="'no'"), "another split has"),
         (BEST.format(split="d if d < 3 else best", sure="'yes'"), "below 0"),
-        (BEST.format(split="best", sure="'no'"), "the paired difference"),
         (BEST.format(split="best + 1 if best < 3 else 0", sure="'yes'"), "at split 1 is"),
+        (BEST.format(split="best", sure="not sure"), "the paired difference"),
+        (BEST.format(split="best", sure="'surely'"), "'yes' or 'no'"),
     ],
     "03.4": [
         (stitches(separate=[[1, 1], [1, 1]]), "something off the diagonal"),
         (stitches(same=[[1, 1], [1, 1]]), "on something else than the mean"),
         (stitches(same=[[0.9, 0.1], [0.1, 0.9]]), "different numbers"),
         (stitches(swapped=[[1, 0], [0, 1]]), "'separate' again"),
-        (stitches(swapped=[[0, 1], [0, 1]]), "and the reverse"),
+        (stitches(swapped=[[7 / 3, 0], [0, 3 / 7]]), "and the reverse"),
     ],
     "03.5": [
         (MIX + 'torch.einsum("be,ebf->bf", scores.softmax(0), experts)', "over the examples"),
@@ -176,17 +177,22 @@ SLIPS = {
         (NET.format(pool="", size="32 * 32 * 32"), "without the pooling"),
         (NET.format(pool="nn.MaxPool2d(2),", size="32 * 16 * 16").replace("10)", "1)"), "[2, 10]"),
         ("def make_net():\n    class Cut(nn.Module):\n        def forward(self, x):\n"
-         "            return x[:, :, :8, :8]\n\n    return nn.Sequential(Cut(), nn.MaxPool2d(2), "
-         "nn.Flatten(), nn.Linear(3 * 16, 10))", "no longer reaches"),
+         "            return x[:, :, :8, :8]\n\n    return nn.Sequential(Cut(), "
+         "nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 9, 10))",
+         "no longer reaches"),
         (NET.format(pool="", size="32 * 16 * 16").replace("padding=1", "padding=1, stride=2"),
          "the pooling is gone"),
+        ("def make_net():\n    return nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), "
+         "nn.Linear(3 * 16 * 16, 10))", "the convolution is gone"),
     ],
     "03.8": [
         (COLUMN + "F.mse_loss(outputs, target[:, None].expand_as(outputs))", "into a column"),
         (COLUMN + "((outputs[:, [task]] - target) ** 2).mean()", "[B, 1]"),
         (COLUMN + "((outputs[:, 0] - target) ** 2).mean()", "always the first column"),
         (COLUMN + "((outputs[:, task] - target) ** 2).sum()", "the sum over the examples"),
-        (COLUMN + "F.mse_loss(outputs, target)", "your function raised"),
+        (COLUMN + "F.mse_loss(outputs, target)", "nothing is mended yet"),
+        (COLUMN + "F.mse_loss(outputs[task], target)", "your function raised"),
+        (COLUMN + "F.mse_loss(outputs[:, task].detach(), target)", "no gradient flows"),
     ],
     "03.9": [
         (HEADS.format(heads="{name: nn.Linear(8, n) for name, n in outputs.items()}"),
@@ -198,6 +204,15 @@ SLIPS = {
         (HEADS.format(heads=REGISTERED.replace("8", "6")).replace("self.trunk(x).relu()", "x")
          .replace("self.trunk = nn.Linear(6, 8)", "pass"),
          "no parameter serves all"),
+        (HEADS.format(heads="nn.Linear(8, 7); self.outputs = outputs").replace(
+            "{name: head(z) for name, head in self.heads.items()}",
+            "dict(zip(self.outputs, self.heads(z).split(list(self.outputs.values()), 1)))"),
+         "without a layer of its own: kind, size, age"),
+        (HEADS.format(heads=REGISTERED).replace(
+            "return {name: head(z) for name, head in self.heads.items()}",
+            "found = {name: head(z) for name, head in self.heads.items()}\n"
+            "        return {**found, 'age': found['kind'][:, :2]}"),
+         "without a layer of its own: kind, age"),
     ],
     "03.10": [
         (heads(a="detection"), "a is not detection"),
@@ -212,13 +227,23 @@ SLIPS = {
         (MAP.format(head="nn.Linear(8, 5)", result="self.head(z.flatten(1))"), "now it crashes"),
         (MAP.format(head="nn.Linear(16, 5)", result="self.head(z.flatten(2)).mean(1)"),
          "the channels in another order"),
+        (MAP.format(head="nn.Linear(16, 5)", result="self.head(z[:, :1].flatten(1))"),
+         "7 of 8 channels never reach"),
+        ("def make_net():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), "
+         "nn.Linear(48, 5))", "the convolution is gone"),
     ],
     "03.12": [
         (TWO.format(size=4, result="self.size(kind)"), "one head reads what the other wrote"),
         (TWO.format(size=4, result="self.size(kind.detach())"), "still moves with"),
         (TWO.format(size=16, result="self.size(kind)"), "does not run"),
         (TWO.format(size=16, result="torch.ones(6, 1)"), "nothing learns from the loss of 'size'"),
-        (TWO.format(size=16, result="self.kind(z)[:, :1]"), "come from one layer"),
+        (TWO.format(size=16, result="self.kind(z)[:, :1]"), "a step on one task's loss moves both"),
+        (TWO.format(size=16, result="wide[:, 4:]")
+         .replace("nn.Linear(16, 4)", "nn.Linear(16, 5)")
+         .replace("kind = self.kind(z)", "wide = self.kind(z)\n        kind = wide[:, :4]"),
+         "one layer holds both heads"),
+        (TWO.format(size=16, result="self.size(torch.zeros_like(z))"), "reads 0 of the 16"),
+        (TWO.format(size=4, result="self.size(z[:, :4])"), "reads 4 of the 16"),
         (TWO.format(size=16, result="self.size(z)[:, 0]"), "shape [6, 1]"),
     ],
     "03.13": [
@@ -227,6 +252,10 @@ SLIPS = {
         (cut(":28"), "the edge at the bottom, right"),
         (cut("-28:"), "the edge at the top, left"),
         (cut("a:a + 28", "a = (x.shape[-1] - 28) // 2"), "the top, bottom, left, right"),
+        ("class Near(nn.Module):\n    def forward(self, x):\n"
+         "        return F.interpolate(x, size=28)\n\n"
+         + ANY.format(first="Near(), ", pool="", head="nn.Linear(8 * 14 * 14, 5)"),
+         "of the pixels"),
         (ANY.format(first="", pool="nn.AdaptiveAvgPool2d(7), ", head="nn.Linear(8 * 49, 4)"),
          "must give [2, 5]"),
     ],
@@ -234,6 +263,10 @@ SLIPS = {
         (AGE + "F.mse_loss(output[:, 0], ages.long().double())", "whole years"),
         (AGE + "F.mse_loss(output[:, 0], ages.round())", "you round"),
         (AGE + "((output - ages) ** 2).mean()", "every output meets every age"),
+        (AGE + "F.mse_loss(output[:, 0].long().double(), ages)", "stops the gradient"),
+        (AGE + "F.mse_loss(output[:, 0].long().double(), ages.long().double())",
+         "nothing is mended yet"),
+        (AGE + "F.mse_loss(output[:, 0].detach(), ages)", "no gradient flows"),
     ],
     "03.15": [
         (SCORE + "(output.argmax(1) == ages).double().mean()", "accuracy by argmax"),
@@ -260,5 +293,8 @@ SLIPS = {
         (DEVICE + "model.to(device), x.to(device), y", "y is where it was"),
         ("def on_device(model, x, y, device):\n    model[0].to(device)\n"
          "    return model, x.to(device), y.to(device)", "only a part"),
+        (DEVICE + "model.to(device), x.to(device), x.to(device)", "mixed up"),
+        (DEVICE + "nn.Sequential(*model[:1]).to(device), x.to(device), y.to(device)",
+         "another model"),
     ],
 }  # fmt: skip
