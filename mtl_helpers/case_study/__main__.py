@@ -49,13 +49,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--device", choices=("auto", "cpu", "cuda"), default="auto", help="where to train"
     )
+    parser.add_argument(
+        "--devices", type=int, default=1, help="GPUs, or processes, that share each batch"
+    )
     parser.add_argument("--download", action="store_true", help="fetch the real pictures")
     parser.add_argument(
         "--record", metavar="NAME", help="write the runs to data/results/NAME.json at the end"
     )
     options = parser.parse_args(arguments)
     profile = PROFILES[options.profile]
-    fabric = Fabric(accelerator=options.device, devices=1, precision=profile.settings.precision)
+    if options.devices < 1:
+        parser.error(f"--devices must be at least 1; found {options.devices}")
+    fabric = Fabric(
+        accelerator=options.device,
+        devices=options.devices,
+        strategy="ddp" if options.devices > 1 else "auto",
+        precision=profile.settings.precision,
+    )
+    fabric.launch()
     questions = options.question or QUESTIONS
     until = None if options.minutes is None else time.monotonic() + 60 * options.minutes
     origin = origin_of(CODE)
@@ -72,6 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, ValueError, FloatingPointError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
+    if not fabric.is_global_zero:
+        return 0
     rows = [row for row in read_runs(path) if row["question"] in questions]
     print(f"{len(rows)} runs in {path}")
     if options.record and rows:

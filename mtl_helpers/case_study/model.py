@@ -130,28 +130,33 @@ def receptive_field(depths: int) -> int:
 
 
 @torch.no_grad()
-def predict(model: nn.Module, picture: Tensor) -> dict[str, Tensor]:
+def predict(model: nn.Module, picture: Tensor, *, step: int = 8) -> dict[str, Tensor]:
     """Run a whole picture of any size, and turn the outputs into what they mean.
 
     Args:
-        model: a ``NucleiNet``, or what was loaded from an exported one.
+        model: a ``NucleiNet``; or the module of an exported one, which must have been exported in
+            evaluation mode.
         picture: uint8 [3, H, W].
+        step: for an exported module: a picture's sides are padded to multiples of this. A
+            ``NucleiNet`` says so itself.
 
     Returns:
         ``"foreground"`` and ``"boundary"`` as probabilities and ``"distance"``, [H, W] each;
         ``"count"``, a scalar; ``"modality"``, three probabilities.
     """
     where = next(model.parameters()).device
-    stretched_ = stretched(picture)[None].to(where)
+    pixels = stretched(picture)[None].to(where)
     height, width = picture.shape[-2:]
-    step = getattr(model, "step", 8)
-    x = F.pad(as_input(stretched_), (0, -width % step, 0, -height % step), mode="replicate")
-    was_training = model.training
-    model.train(False)
+    step = getattr(model, "step", step)
+    x = F.pad(as_input(pixels), (0, -width % step, 0, -height % step), mode="replicate")
+    modes = {module: module.training for module in model.modules()}
     try:
+        for module in modes:  # an exported module refuses eval()
+            module.training = False
         outputs = model(x)
     finally:
-        model.train(was_training)
+        for module, mode in modes.items():
+            module.training = mode
     found = {}
     for name, value in outputs.items():
         value = value[0].float().cpu()

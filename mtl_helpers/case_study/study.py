@@ -19,7 +19,8 @@ from lightning_fabric import Fabric
 
 from mtl_helpers import files
 from mtl_helpers.case_study.batches import Tiles, tiles
-from mtl_helpers.case_study.evaluate import evaluate, summarise
+from mtl_helpers.case_study.evaluate import evaluate, measure, summarise
+from mtl_helpers.case_study.instances import classical
 from mtl_helpers.case_study.model import NAMES, NucleiNet
 from mtl_helpers.case_study.train import Settings, train
 from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei, nuclei
@@ -93,7 +94,8 @@ class Arm:
 
     Attributes:
         name: what it is called.
-        networks: the tasks of each network; several where each task has its own.
+        networks: the tasks of each network; several where each task has its own; none for the
+            thresholds and floods of ``instances.classical``.
         changes: settings that differ from the profile's.
         labels: share of the training slides that is used.
     """
@@ -116,7 +118,7 @@ def arms(question: str, settings: Settings) -> list[Arm]:
     alone = Arm("mask alone", (mask,))
     single = Arm("single-task networks", tuple((name,) for name in NAMES))
     if question == "sets":
-        return [whole, alone, single]
+        return [Arm("without learning", ()), whole, alone, single]
     if question == "which":
         left_out = [
             Arm(f"without {name}", (tuple(n for n in NAMES if n != name),)) for name in others
@@ -220,6 +222,14 @@ def run_arm(
         ``evaluate.summarise`` gives them; and the networks.
     """
     networks, seconds, steps = [], 0.0, 0
+    if not arm.networks:
+        rows = [
+            measure({"foreground": torch.from_numpy(classical(image) > 0).float()}, label, kind)
+            for image, label, kind in zip(
+                data.test.images, data.test.labels, data.test.modalities, strict=True
+            )
+        ]
+        return _row(arm, seed, networks, steps, seconds, rows), networks
     pieces = data.training_tiles(arm.labels, seed)
     kept = {} if trained is None else trained
     for tasks in arm.networks:
@@ -233,8 +243,19 @@ def run_arm(
         steps += mine.steps
     device = "cpu" if fabric is None else fabric.device
     rows = evaluate([model.to(device) for model in networks], data.test)
+    return _row(arm, seed, networks, steps, seconds, rows), networks
+
+
+def _row(
+    arm: Arm,
+    seed: int,
+    networks: Sequence[NucleiNet],
+    steps: int,
+    seconds: float,
+    rows: Sequence[dict[str, Any]],
+) -> dict[str, Any]:
     there = [kind for kind in MODALITIES if any(row["modality"] == kind for row in rows)]
-    row = {
+    return {
         "arm": arm.name,
         "seed": seed,
         "parameters": sum(p.numel() for model in networks for p in model.parameters()),
@@ -243,7 +264,6 @@ def run_arm(
         "all": summarise(rows),
         **{kind: summarise(rows, kind) for kind in there},
     }
-    return row, networks
 
 
 def run_questions(
@@ -295,8 +315,9 @@ def run_questions(
             row["question"] = question
             same[arm.name, seed] = row
         done[question, arm.name, seed] = row
-        files.write_whole(path, "".join(json.dumps(r) + "\n" for r in done.values()))
-        say(f"{question}: {arm.name}, seed {seed}: {_headline(row)}")
+        if fabric is None or fabric.is_global_zero:
+            files.write_whole(path, "".join(json.dumps(r) + "\n" for r in done.values()))
+            say(f"{question}: {arm.name}, seed {seed}: {_headline(row)}")
     return path
 
 

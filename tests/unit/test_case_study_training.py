@@ -516,6 +516,36 @@ def test_two_processes_have_the_gradients_of_one_and_with_batch_norm_have_not(tm
     assert max(float((a - b).abs().max() / a.abs().max()) for a, b in pairs) > 0.05
 
 
+TWO_DEVICES = """
+import sys
+from mtl_helpers.case_study import study
+from mtl_helpers.case_study.__main__ import main
+from mtl_helpers.case_study.train import Settings
+
+settings = Settings(widths=(8, 16), crop=32, batch=4, steps=4, evaluate_every=4, ema=0.5)
+study.PROFILES["quick"] = study.Profile("synthetic", settings, tile=48, seeds=1, images=9, size=48)
+if __name__ == "__main__":
+    sys.exit(main(["--question", "weighting", "--device", "cpu", *sys.argv[1:]]))
+"""
+
+
+def test_the_command_on_two_devices(tmp_path):
+    program = tmp_path / "two.py"
+    program.write_text(TWO_DEVICES)
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    for devices in ("1", "2"):
+        command = [sys.executable, str(program), "--devices", devices, "--out"]
+        subprocess.run(
+            [*command, str(tmp_path / devices)],
+            check=True, env=environment, capture_output=True, timeout=600,
+        )  # fmt: skip
+    one, two = (study.read_runs(tmp_path / n / "quick" / "runs.jsonl") for n in ("1", "2"))
+    assert [row["arm"] for row in one] == [row["arm"] for row in two] and len(two) == 4
+    for a, b in zip(one, two, strict=True):
+        if a["arm"] in ("all five tasks", "weights by hand"):  # sums: two halves make the whole
+            assert a["all"]["distance"] == pytest.approx(b["all"]["distance"], rel=1e-3)
+
+
 def test_a_batch_that_cannot_be_shared_out(cut):
     class Two(Fabric):
         world_size = 2
@@ -541,6 +571,10 @@ def test_exported_it_gives_the_same(drawn, tmp_path):
         x = torch.randn(shape)
         for name, value in model(x).items():
             torch.testing.assert_close(back(x)[name], value)
+    alone = torch.export.export(model, (torch.zeros(1, 3, 48, 48),)).module()
+    mine, theirs = predict(model, drawn.images[0]), predict(alone, drawn.images[0], step=2)
+    for name, value in mine.items():
+        torch.testing.assert_close(theirs[name], value)
 
 
 def test_evaluate_measures_every_picture(drawn):
@@ -602,7 +636,9 @@ TINY = study.Profile(
 def test_arms_of_every_question():
     found = {q: study.arms(q, Settings()) for q in study.QUESTIONS}
     names = {q: [arm.name for arm in every] for q, every in found.items()}
-    assert names["sets"] == ["all five tasks", "mask alone", "single-task networks"]
+    assert names["sets"] == [
+        "without learning", "all five tasks", "mask alone", "single-task networks"
+    ]  # fmt: skip
     trained = [set(arm.networks[0]) for arm in found["which"]]
     assert len({frozenset(some) for some in trained}) == 16 == len(trained)  # all subsets, once
     assert all("foreground" in some for some in trained)
@@ -628,15 +664,18 @@ def test_a_study_goes_on_where_it_was(tmp_path):
     assert study.read_runs(path) == [] and "time is up" in lines[0]
     study.run_questions(["sets"], TINY, tmp_path, seeds=[0], say=lines.append)
     first = study.read_runs(path)
+    names = ("without learning", "all five tasks", "mask alone", "single-task networks")
     assert [(r["question"], r["arm"], r["seed"]) for r in first] == [
-        ("sets", arm, 0) for arm in ("all five tasks", "mask alone", "single-task networks")
+        ("sets", arm, 0) for arm in names
     ]
-    assert first[2]["steps"] == 10 and first[0]["parameters"] < first[2]["parameters"]
-    assert list(first[0]["all"]["ap"]) == ["components", "mask", "boundary", "distance", "both"]
+    assert first[3]["steps"] == 10 and first[1]["parameters"] < first[3]["parameters"]
+    assert (first[0]["steps"], first[0]["parameters"]) == (0, 0)
+    assert list(first[0]["all"]["ap"]) == ["components", "mask"]
+    assert list(first[1]["all"]["ap"]) == ["components", "mask", "boundary", "distance", "both"]
     study.run_questions(["sets", "budget"], TINY, tmp_path, seeds=[0], say=lines.append)
     rows = study.read_runs(path)
-    assert rows[:3] == first and len(rows) == 7
-    assert rows[3] == {**first[0], "question": "budget"}  # not run twice
+    assert rows[:4] == first and len(rows) == 8
+    assert rows[4] == {**first[1], "question": "budget"}  # not run twice
 
 
 def test_a_larger_share_of_labels_holds_a_smaller():
@@ -660,11 +699,11 @@ def test_the_command(tmp_path, monkeypatch, capsys):
     arguments = ["--question", "sets", "--seeds", "0", "--out", str(tmp_path), "--device", "cpu"]
     assert main(arguments) == 0
     assert "sets: mask alone, seed 0: AP at IoU 0.5" in (said := capsys.readouterr().out)
-    assert "3 runs in" in said
+    assert "4 runs in" in said
     monkeypatch.setattr("mtl_helpers.recorded.results_folder", lambda: tmp_path / "results")
     assert main([*arguments, "--record", "10_try"]) == 0
     written = json.loads((tmp_path / "results" / "10_try.json").read_text())
-    assert len(written["rows"]) == 3 and written["seeds"] == [0]
+    assert len(written["rows"]) == 4 and written["seeds"] == [0]
     (tmp_path / "quick" / "runs.jsonl").write_text("broken")
     assert main(arguments) == 1 and "error: line 1" in capsys.readouterr().err
     assert (
