@@ -138,7 +138,7 @@ def _both_move(
     kind="adversarial",
     difficulty=1,
     minutes=4,
-    right="the sum harms a task when the other gradient is long enough: the angle is half of it.",
+    right="with two tasks the sum harms one when the other's gradient is long enough.",
 )
 def harmless_angle(answer: Sequence[Any]) -> str | None:
     """Check ``[g1, g2]``: two gradients at most 100 degrees apart whose sum harms a task."""
@@ -256,7 +256,8 @@ def surgery(answer: Callable[..., Any]) -> str | None:
             "you averaged; PCGrad sums the projected gradients.": (
                 lambda functions, theta: pcgrad(rows(functions, theta)) / len(functions)
             ),
-            "two rows of the same task: each loss function has its own gradient.": (
+            "both rows hold the *last* task's gradient: the same function twice, or one tensor "
+            "twice (`theta.grad` is a single tensor that is overwritten: append a `.clone()`).": (
                 lambda functions, theta: 2 * rows(functions, theta)[-1]
             ),
         },

@@ -205,7 +205,7 @@ def bent_losses(parameters: Tensor) -> Tensor:
     """Give two losses whose front bends outwards between its ends: [..., 2] -> losses [..., 2].
 
     Source: after Fonseca & Fleming 1995, doi:10.1162/evco.1995.3.1.1, in two dimensions, with
-    c = (0.7, 0.7) where they have (1, 1) / sqrt 2.
+    c = (0.7, 0.7); test libraries that cite them have the centres (1, -1) and (-1, 1).
     """
     far = [(parameters - c).square().sum(-1) for c in (APART, -APART)]
     return 1 - torch.exp(-torch.stack(far, -1))

@@ -433,6 +433,132 @@ def _front_rows(
     ]
 
 
+# ------------------------------------------------------------ what single-task networks may do
+
+
+def single_freedom(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Train single-task networks that may choose no more than a joint arm, and the reverse.
+
+    On the problems of ``does_it_help`` one learning rate and one stopping step serve all
+    single-task networks (arm ``"common"``), or they share only the rate (``"one_rate"``) or only
+    the step (``"one_stop"``). All are tuned as the joint arms are: by delta-m on validation data
+    against the single-task networks that are tuned freely. On the problem of ``front`` the
+    single-task networks (``"single"``) and one pair of weights (``"weight"``) choose rate and stop,
+    which there were set for the sum; the pair by the validation loss of the second task alone.
+
+    Returns:
+        One row a ``problem`` ("front" among them), ``arm`` and ``seed`` with the test ``scores``
+        and ``losses`` by task, and the ``lr`` and ``steps`` chosen (lists: one a task).
+    """
+    rows = []
+    for name, options in configuration["problems"].items():
+        problem = PROBLEMS[name](options["examples"])
+        known = configuration.get("tuned", {}).get(name)
+        bound = known or tune_bound(problem, configuration, options["steps"])
+        for arm, chosen in bound.items():
+            own = {task: Settings(*one) for task, one in chosen.items()}
+            rows += _freedom_rows(problem, configuration, name, arm, own, seeds)
+    if options := configuration.get("front"):
+        problem, own = front_problem(options), {}
+        first, second = (task.name for task in problem.tasks)
+        for name in (first, second):
+            own[name] = tune_loss(problem.only(name), options, "equal", name)
+        few = seeds[: options["seeds"]]
+        rows += _freedom_rows(problem, options, "front", "single", own, few)
+        weights = {first: options["weight"], second: round(1 - options["weight"], 4)}
+        both = tune_loss(problem, options, weights, second)
+        rows += _freedom_rows(problem, options, "front", "weight", both, few)
+    return rows
+
+
+def tune_bound(
+    problem: Problem, configuration: Configuration, steps: int
+) -> dict[str, dict[str, Settings]]:
+    """Tune the single-task networks together: one rate and stop, one rate, or one stop for all.
+
+    Returns:
+        Settings by arm ("common", "one_rate", "one_stop") and task.
+    """
+    rates = configuration["learning_rates"]
+    _, free = tune_single(problem, configuration, steps)
+    gains = []  # [K, rates, P]: how much each is better than when it is tuned freely
+    for task in problem.tasks:
+        base, rows = {task.name: free[task.name][:, None]}, []
+        for lr in rates:
+            tuning, settings = configuration["tuning_seeds"], Settings(lr, steps)
+            alone, every = problem.only(task.name), configuration["record_every"]
+            curves = train(alone, configuration, "equal", tuning, settings, every).curves
+            scores = {task.name: curves.scores[task.name][:, 1:]}  # not step 0
+            rows.append(relative_gains([task], scores, base).mean(0))
+        gains.append(torch.stack(rows))
+    table = torch.stack(gains).nan_to_num(-torch.inf)
+    stops = [int(step) for step in curves.steps[1:]]
+    kinds = {"common": table.mean(0, keepdim=True).expand_as(table)}  # all choose the same
+    kinds["one_rate"] = torch.full_like(table, -torch.inf)
+    kinds["one_stop"] = kinds["one_rate"].clone()
+    rate, stop = int(table.amax(2).mean(0).argmax()), int(table.amax(1).mean(0).argmax())
+    kinds["one_rate"][:, rate] = table[:, rate]
+    kinds["one_stop"][:, :, stop] = table[:, :, stop]
+    chosen: dict[str, dict[str, Settings]] = {arm: {} for arm in kinds}
+    for arm, found in kinds.items():
+        for task, values in zip(problem.tasks, found, strict=True):
+            best, at = divmod(int(values.argmax()), len(stops))
+            chosen[arm][task.name] = Settings(rates[best], stops[at])
+    return chosen
+
+
+def tune_loss(
+    problem: Problem,
+    configuration: Configuration,
+    balance: str | Mapping[str, float],
+    name: str,
+) -> Settings:
+    """Choose rate and stop by the mean validation loss of one task."""
+    found = []
+    for lr in configuration["learning_rates"]:
+        settings, tuning = Settings(lr, configuration["steps"]), configuration["tuning_seeds"]
+        every = configuration["record_every"]
+        curves = train(problem, configuration, balance, tuning, settings, every).curves
+        loss = curves.losses[name][:, 1:].mean(0).nan_to_num(torch.inf)
+        best = int(loss.argmin())
+        found.append((float(loss[best]), Settings(lr, int(curves.steps[best + 1]), balance)))
+    best = min(found, key=lambda one: one[0])[1]
+    return best if isinstance(balance, Mapping) else best._replace(weights=None)
+
+
+def _freedom_rows(
+    problem: Problem,
+    configuration: Configuration,
+    name: str,
+    arm: str,
+    chosen: Settings | Mapping[str, Settings],
+    seeds: Sequence[int],
+) -> list[dict[str, Any]]:
+    """Train with what was chosen: one network, or one a task; a row a seed."""
+    parts: list[tuple[Problem, Any, Settings]] = []
+    if isinstance(chosen, Settings):
+        parts = [(problem, chosen.weights, chosen)]
+    else:
+        parts = [(problem.only(task), "equal", own) for task, own in chosen.items()]
+    scores: dict[str, Tensor] = {}
+    losses: dict[str, Tensor] = {}
+    for part, balance, own in parts:
+        found = train(part, configuration, balance, seeds, own)
+        scores |= found.scores
+        losses |= found.losses
+    return [
+        {
+            "problem": name,
+            "arm": arm,
+            "seed": seed,
+            "scores": {task: round(float(v[i]), 4) for task, v in scores.items()},
+            "losses": {task: round(float(v[i]), 5) for task, v in losses.items()},
+            **_described(chosen),
+        }
+        for i, seed in enumerate(seeds)
+    ]
+
+
 # --------------------------------------------------------------------- two overlapping pictures
 
 PICTURE_TASKS = (classification("left", 10), classification("right", 10))
@@ -697,6 +823,23 @@ FRONT = {
     "steps": 400,
     "batch_size": 50,
 }
+FREEDOM = {
+    **{
+        name: HELP[name]
+        for name in (
+            "problems", "widths", "batch_size", "learning_rates", "tuning_seeds", "record_every",
+        )
+    },
+    "front": {
+        **{name: value for name, value in FRONT.items() if name not in ("weights", "methods")},
+        "weight": 0.3,
+        "record_every": 20,
+        "seeds": 20,
+    },
+}  # fmt: skip
+BOUND = {  # what the whole study chose; the sample does not search
+    "common": dict.fromkeys(("plain", "times_ten", "yes_no", "noisy"), (0.02, 60)),
+}
 MULTI_MNIST = {
     "reduced": (
         "On a CPU. MNIST: 10,000 training pairs and 5 epochs (the authors' code: all 60,000, 100 "
@@ -775,6 +918,30 @@ STUDIES = [
             front_problem, _front_data, _front_run, _front_rows, Problem, _keep, Settings, train,
             _network, tanh_trunk, datasets_regression, backbones, hard_sharing, losses, gradients,
             per_task, make,
+        ],
+    ),
+    Study(
+        name="04_single_freedom",
+        question="Do single-task networks still win when they may choose no more than a joint arm?",
+        configuration=FREEDOM,
+        run=single_freedom,
+        seeds=range(40),
+        keys=("problem", "arm", "seed"),
+        sample=Sample(
+            {
+                **FREEDOM,
+                "problems": {"different": HELP["problems"]["different"]},
+                "tuned": {"different": BOUND},
+                "front": {**FREEDOM["front"], "learning_rates": [0.01, 0.02], "seeds": 2},
+            },
+            0.02,
+            seeds=[0, 1],
+        ),
+        code=[
+            tune_bound, tune_loss, _freedom_rows, front_problem, _front_data, Problem, _keep,
+            alike, _alike_data, different, _different_data, _in_other_units, Settings, train,
+            _network, relative_gains, search, tune_single, tanh_trunk, datasets_regression,
+            backbones, hard_sharing, losses, make,
         ],
     ),
     Study(

@@ -332,3 +332,78 @@ def test_every_method_is_in_the_comparison_once():
     methods = all_studies()["04_does_it_help"].configuration["methods"]
     assert methods[0] == "single" and len(set(methods)) == len(methods)
     assert set(METHODS) - {"sum"} < set(methods)  # the sum of the gradients is "equal"
+
+
+# ------------------------------------------------------------ what single-task networks may do
+
+
+FREE = {
+    **{k: v for k, v in SMALL.items() if k not in ("methods", "candidates")},
+    "front": {
+        **{k: v for k, v in study.FREEDOM["front"].items()},
+        "examples": 30, "steps": 8, "record_every": 4, "learning_rates": [0.001, 0.02],
+        "tuning_seeds": [100, 101], "seeds": 1,
+    },
+}  # fmt: skip
+
+
+def test_arms_share_what_they_are_said_to_share():
+    rows = study.single_freedom(FREE, [0, 1])
+    arms = {(row["problem"], row["arm"]): row for row in rows}
+    assert list(arms) == [
+        *(("different", arm) for arm in ("common", "one_rate", "one_stop")),
+        ("front", "single"),
+        ("front", "weight"),
+    ]
+    shared = {"common": ("lr", "steps"), "one_rate": ("lr",), "one_stop": ("steps",)}
+    for arm, columns in shared.items():
+        assert all(len(set(arms["different", arm][column])) == 1 for column in columns)
+    assert arms["front", "weight"]["weights"] == {"task_1": 0.3, "task_2": 0.7}
+    assert [row["seed"] for row in rows if row["arm"] == "weight"] == [0]
+
+
+def test_less_freedom_is_chosen_by_the_mean_gain_over_the_tasks(monkeypatch):
+    """Two tasks with made-up curves: each restriction has its own best settings."""
+    # RMSE by rate (rows) and stop (columns); what each task likes best is 1.0
+    curves = {
+        "a": torch.tensor([[1.0, 2.0, 4.0], [1.2, 3.0, 1.1]]),
+        "b": torch.tensor([[4.0, 3.0, 1.0], [3.0, 1.05, 1.3]]),
+    }
+    rates, stops = [0.1, 0.2], [4, 8, 12]
+
+    class Curves:
+        def __init__(self, name, row):
+            self.steps = torch.tensor([0, *stops])
+            self.scores = {name: torch.cat([torch.tensor([9.0]), row])[None]}
+
+    def train(problem, configuration, balance, seeds, settings, every=None):
+        name = problem.tasks[0].name
+        row = curves[name][rates.index(settings.lr)]
+        return type("Found", (), {"curves": Curves(name, row)})
+
+    monkeypatch.setattr(study, "train", train)
+    problem = study.Problem((regression("a"), regression("b")), lambda seed: None)
+    small = {"learning_rates": rates, "tuning_seeds": [0], "record_every": 4}
+    found = study.tune_bound(problem, small, 12)
+    as_pairs = {arm: [tuple(one)[:2] for one in own.values()] for arm, own in found.items()}
+    assert as_pairs == {
+        "common": [(0.2, 12), (0.2, 12)],  # 1.1 and 1.3: the lowest sum in one place
+        "one_rate": [(0.1, 4), (0.1, 12)],  # 1 and 1
+        "one_stop": [(0.2, 12), (0.1, 12)],  # 1.1 and 1
+    }
+
+
+def test_the_loss_of_one_task_chooses_rate_and_stop(monkeypatch):
+    losses = {0.1: [3.0, 2.0, 4.0], 0.2: [5.0, 6.0, 1.0]}
+
+    def train(problem, configuration, balance, seeds, settings, every=None):
+        other = torch.tensor([[9.0, 0.0, 9.0, 9.0]])
+        own = torch.tensor([[0.0, *losses[settings.lr]]])  # step 0 does not count
+        curves = {"losses": {"a": own, "b": other}, "steps": torch.tensor([0, 4, 8, 12])}
+        return type("Found", (), {"curves": type("Curves", (), curves)})
+
+    monkeypatch.setattr(study, "train", train)
+    small = {"learning_rates": [0.1, 0.2], "tuning_seeds": [0], "record_every": 4, "steps": 12}
+    assert study.tune_loss(None, small, "equal", "a") == study.Settings(0.2, 12)
+    weights = {"a": 0.3, "b": 0.7}
+    assert study.tune_loss(None, small, weights, "b") == study.Settings(0.1, 4, weights)

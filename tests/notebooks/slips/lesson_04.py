@@ -30,6 +30,18 @@ def surgery(loss_functions, theta):
     g1, g2 = (torch.autograd.grad(f(theta), theta)[0] for f in loss_functions)
     return g1 - (g1 @ g2) / (g2 @ g2) * g2 + g2 - (g1 @ g2) / (g1 @ g1) * g1
 """
+ALIASED = """
+from mtl_helpers.balancing.gradients import pcgrad
+
+def surgery(loss_functions, theta):
+    rows = []
+    for f in loss_functions:
+        if theta.grad is not None:
+            theta.grad.zero_()
+        f(theta).backward()
+        rows.append(theta.grad)
+    return pcgrad(torch.stack(rows))
+"""
 BISECTOR = "def bisector(g1, g2):\n    a, b = g1.norm(), g2.norm()\n    return "
 AVERAGES = """
 def two_averages(gains):
@@ -97,7 +109,7 @@ SLIPS = {
         (BLIND, "First ask whether"),
         (SURGERY.format("sum(own)"), "PCGrad was not called"),
         (SURGERY.format("pcgrad(torch.stack(own)) / 2"), "you averaged"),
-        (SURGERY.format("pcgrad(torch.stack([own[-1], own[-1]]))"), "two rows of the same task"),
+        (ALIASED, "append a `.clone()`"),
     ],
     "04.6": [
         (BISECTOR + "(g1 + g2) / 2", "that is the mean"),
