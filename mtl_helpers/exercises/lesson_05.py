@@ -99,6 +99,9 @@ def _wrong_statistics(layer: nn.Module, x: Tensor, out: Tensor) -> str | None:
     if same(layer(tiny), _reference(tiny), tol=1e-6) is not None:
         if same(layer(tiny), _reference(tiny, eps=0.0), tol=1e-6) is None:
             return "epsilon is missing: a feature that is constant in a batch would divide by 0."
+        for eps in (1e-2, 1e-3, 1e-4, 1e-6, 1e-7, 1e-8, 1e-12):
+            if same(layer(tiny), _reference(tiny, eps=eps), tol=1e-6) is None:
+                return f"epsilon is {eps:g} in your version; here it is 1e-5."
         return (
             "with inputs a thousand times smaller the outputs are off: epsilon (1e-5) belongs "
             "inside the root, added to the variance."
@@ -177,7 +180,7 @@ def breaks_outside(answer: Sequence[Any]) -> str | None:
 @exercise(
     "05.2",
     "Running averages, the PyTorch way",
-    kind="fill one step",
+    kind="bug hunt",
     difficulty=2,
     minutes=4,
     right="momentum is the share of the NEW value, and the running variance is the unbiased one.",
@@ -266,6 +269,8 @@ def saved(answer: Callable[..., Any]) -> str | None:
     state = answer(model)
     if same(model.state_dict(), before) is not None:
         return "your function changed the model; saving must leave it as it is."
+    if not all(module.training for module in model.modules()):
+        return "training goes on after saving, and you left the model in eval mode."
     if not isinstance(state, Mapping):
         return f"give back a dictionary, name -> tensor; found a {type(state).__name__}."
     if missing := [name for name in before if name not in state]:
@@ -310,11 +315,11 @@ def one_pass(answer: Callable[..., Any]) -> str | None:
     trunk = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU()).double()
     heads = nn.ModuleDict({name: nn.Linear(4, 2).double() for name in ("plain", "shifted")})
     g = _seeded(0)
-    inputs = {"plain": _drawn(g, 6, 3), "shifted": 4 + _drawn(g, 5, 3)}
+    inputs = {"plain": _drawn(g, 6, 3), "shifted": 4 + _drawn(g, 3, 3)}
     twin, twin_heads = copy.deepcopy(trunk), copy.deepcopy(heads)
     features = twin(torch.cat(list(inputs.values())))
     wanted = {
-        name: twin_heads[name](z) for name, z in zip(inputs, features.split([6, 5]), strict=True)
+        name: twin_heads[name](z) for name, z in zip(inputs, features.split([6, 3]), strict=True)
     }
     given = {name: x.clone() for name, x in inputs.items()}
     found = answer(trunk, heads, given)
@@ -340,14 +345,14 @@ def one_pass(answer: Callable[..., Any]) -> str | None:
             "of both go through the trunk?"
         )
     shapes = {name: tuple(value.shape) for name, value in found.items()}
-    if shapes != {"plain": (6, 2), "shifted": (5, 2)}:
+    if shapes != {"plain": (6, 2), "shifted": (3, 2)}:
         return (
-            f"6 rows of plain and 5 of shifted went in; found outputs of shapes {shapes}. Cut the "
+            f"6 rows of plain and 3 of shifted went in; found outputs of shapes {shapes}. Cut the "
             "features where the first task's rows end."
         )
     swapped = {name: twin_heads[name] for name in reversed(inputs)}
     crossed = dict(zip(inputs, swapped.values(), strict=True))
-    rows = features.split([6, 5])
+    rows = features.split([6, 3])
     if all(same(found[n], crossed[n](z)) is None for n, z in zip(inputs, rows, strict=True)):
         return "each task's rows went through the other task's head."
     if difference := same(dict(found), wanted):
@@ -406,8 +411,12 @@ def present_only(answer: Callable[..., Any]) -> str | None:
         x, present = case(g)
         return torch.where(present[:, None], x, -7.0), present
 
+    def nothing(g: torch.Generator) -> tuple[Tensor, Tensor]:
+        x, present = case(g)
+        return torch.where(present[:, None], x, torch.nan), present
+
     few = (torch.tensor([[4.0], [0.0], [6.0]]).double(), torch.tensor([True, False, True]))
-    return compare(
+    message = compare(
         answer,
         right,
         [few, *draws(case), *draws(garbage, seed=1)],
@@ -427,6 +436,29 @@ def present_only(answer: Callable[..., Any]) -> str | None:
             "to normalise, divide by n, not by n - 1 (correction=0).": unbiased,
         },
     )
+    if message:
+        return message
+    x, present = draws(nothing, 1, seed=2)[0]
+    if same(answer(x.clone(), present), right(x, present)) is not None:
+        return (
+            "right while the absent rows hold numbers. With nan in them it is not: 0 times nan is "
+            "nan. Choose rows (x[present], torch.where), do not multiply them by 0."
+        )
+    x, present = draws(case, 1, seed=3)[0]
+    weigh = _drawn(_seeded(4), *x.shape)
+    grads = []
+    for function in (answer, right):
+        inputs = x.clone().requires_grad_()
+        out = function(inputs, present)
+        if not out.requires_grad:
+            return "no gradient comes back: something is detached, or under no_grad."
+        grads.append(torch.autograd.grad((out * weigh).sum(), inputs)[0])
+    if same(*grads) is not None:
+        return (
+            "the outputs are right and the gradient is not: the statistics depend on the rows that "
+            "are there, so the gradient must flow through them. Is something detached?"
+        )
+    return None
 
 
 from mtl_helpers.exercises.lesson_05_second import *  # noqa: E402, F403

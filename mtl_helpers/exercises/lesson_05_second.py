@@ -181,7 +181,8 @@ def _eval_problem(model: nn.Module, x: Tensor, found: Tensor, features: Tensor) 
     if not torch.equal(found, model(x)):
         return (
             "after model.eval() two passes over the same inputs still differ: F.dropout's own "
-            "`training` is True unless you say otherwise."
+            "`training` is True unless you say otherwise, and an nn.Dropout made inside forward is "
+            "always in training."
         )
     if same(found, features + 1):
         return (
@@ -217,14 +218,16 @@ def _train_problem(out: Tensor, features: Tensor, p: float) -> str | None:
 
 
 class _Trunk(nn.Module):
-    """A trunk with dropout that counts its runs and keeps what each gave."""
+    """A trunk with dropout that counts its runs and keeps what each got and gave."""
 
     def __init__(self) -> None:
         super().__init__()
         self.layers = nn.Sequential(nn.Linear(3, 12, dtype=F64), nn.Dropout(0.5))
+        self.got: list[Tensor] = []
         self.gave: list[Tensor] = []
 
     def forward(self, inputs: Tensor) -> Tensor:
+        self.got.append(inputs)
         self.gave.append(self.layers(inputs))
         return self.gave[-1]
 
@@ -252,7 +255,10 @@ def joint_draws(answer: Callable[..., Any]) -> str | None:
         if not isinstance(found[name], Tensor) or found[name].shape != shape:
             got = list(found[name].shape) if isinstance(found[name], Tensor) else "no tensor"
             return f"{name!r}: expected draws x examples x outputs, {list(shape)}; found {got}."
-    runs = len(trunk.gave)
+    runs, features = len(trunk.gave), trunk.gave
+    at_once = _all_draws(trunk, inputs, 5) if runs == 1 else None
+    if at_once is not None:
+        runs, features = 5, at_once
     if runs == 10:
         return (
             "the trunk still runs once a task and a draw, 10 times: run it once a draw, and give "
@@ -265,12 +271,25 @@ def joint_draws(answer: Callable[..., Any]) -> str | None:
         )
     if runs > 5:
         return f"the trunk ran {runs} times for 5 draws; one run a draw serves all heads."
-    if torch.equal(trunk.gave[0], trunk.gave[1]):
+    if torch.equal(features[0], features[1]):
         return "every draw has the same masks: is the dropout switched off, or the seed set anew?"
-    expected = {n: torch.stack([head(z) for z in trunk.gave]) for n, head in heads.items()}
+    expected = {n: torch.stack([head(z) for z in features]) for n, head in heads.items()}
     for name in heads:
         if problem := same(found[name], expected[name]):
             return f"{name!r}: its draws are not its head on the trunk's runs, in order: {problem}."
+    return None
+
+
+def _all_draws(trunk: _Trunk, inputs: Tensor, count: int) -> list[Tensor] | None:
+    """Give the features by draw of one run over ``count`` copies of all inputs, if it was one."""
+    got, gave = trunk.got[0], trunk.gave[0]
+    if got.numel() != count * inputs.numel():
+        return None
+    got, gave = got.reshape(-1, inputs.shape[1]), gave.reshape(count * len(inputs), -1)
+    if torch.equal(got, inputs.repeat(count, 1)):
+        return list(gave.unflatten(0, (count, len(inputs))))
+    if torch.equal(got, inputs.repeat_interleave(count, 0)):
+        return list(gave.unflatten(0, (len(inputs), count)).transpose(0, 1))
     return None
 
 
@@ -382,9 +401,10 @@ def measured(answer: Callable[..., Any]) -> str | None:
     model = nn.Sequential(*layers).to(F64)
     model.train()(3 + torch.randn(50, 4, dtype=F64))  # running averages of other data
     inputs = torch.randn(200, 4, dtype=F64)
-    targets = model.eval()(inputs).argmax(1)
-    targets[:60] = (targets[:60] + 1) % 10  # right in 140 of 200
-    for mode in (True, False):
+    answers = model.eval()(inputs).argmax(1)
+    for mode, wrong in ((True, 60), (False, 110)):
+        targets = answers.clone()
+        targets[:wrong] = (targets[:wrong] + 1) % 10
         model.train(mode)
         before = model[1].running_mean.clone()
         found = answer(model, inputs, targets)
@@ -399,6 +419,6 @@ def measured(answer: Callable[..., Any]) -> str | None:
                 f"the model was in {was} mode before the call, and you left it in {now} mode: put "
                 "back what was."
             )
-        if problem := same(found, 0.7):
+        if problem := same(found, 1 - wrong / 200):
             return f"the accuracy in eval mode is off: {problem}."
     return None

@@ -14,7 +14,6 @@ from torch import Tensor
 from mtl_helpers.figures import (
     BLACK,
     BLUE,
-    GREEN,
     GREY,
     ORANGE,
     VERMILLION,
@@ -66,7 +65,7 @@ def train_and_eval(batch: int = 8, shift: float = 0.0, mode: str = "train") -> P
     Args:
         batch: digits in a batch.
         shift: is added to the ink of all digits in it.
-        mode: which of the two faces is drawn boldly.
+        mode: which of the two faces is drawn boldly; both are always drawn.
     """
     own = 1.0  # a digit with one standard deviation more ink than the mean
     generator = torch.Generator().manual_seed(3)
@@ -89,20 +88,26 @@ def train_and_eval(batch: int = 8, shift: float = 0.0, mode: str = "train") -> P
     says = (
         f"Batches of {batch}, shift {shift:+g}. This batch comes out with mean "
         f"{_plain(outputs[mode].mean())} in {mode} mode. The marked digit comes out as "
-        f"{_plain(many.mean())} ± {_plain(many.std(correction=0))} in train mode over 300 batches, "
-        f"as {_plain(own + shift)} in eval mode."
+        f"{_plain(many.mean())} ± {_plain(many.std(correction=0))} (mean ± standard deviation) in "
+        f"train mode over 300 batches, as {_plain(own + shift)} in eval mode."
     )
     return Picture(figure, says)
 
 
 def _scatter(axes: Axes, x: Tensor, outputs: dict[str, Tensor], mode: str) -> None:
     axes.axhline(0, color=GREY, linewidth=1)
-    for name, marker in (("train", "o"), ("eval", "s")):
-        look = {"color": MODES[name], "alpha": _weight(mode, name), "linestyle": "none"}
-        axes.plot(x[1:], outputs[name][1:], marker=marker, markersize=6, label=name, **look)
-        axes.plot(
-            x[:1], outputs[name][:1], marker=marker, markersize=11, markeredgecolor=BLACK, **look
-        )
+    looks = {
+        "eval": {"marker": "s", "markersize": 11, "markerfacecolor": "none", "mew": 1.8},
+        "train": {"marker": "o", "markersize": 6},
+    }
+    for (
+        name,
+        marker,
+    ) in looks.items():  # the hollow squares first: points that coincide stay visible
+        look = {"color": MODES[name], "alpha": _weight(mode, name), "linestyle": "none", **marker}
+        axes.plot(x[1:], outputs[name][1:], label=name, **look)
+        rim = {"markersize": marker["markersize"] + 4, "markeredgecolor": BLACK}
+        axes.plot(x[:1], outputs[name][:1], **{**look, **rim})
     axes.set_xlim(*SEEN)
     axes.set_ylim(*SEEN)
     axes.legend(loc="upper left", frameon=False)
@@ -116,12 +121,12 @@ def _plain(value: Tensor | float) -> str:
     return f"{float(value) + 0.0:.2f}".replace("-0.00", "0.00")
 
 
-# What each arm of 05_why_bn is called and how it is drawn.
+# What each arm of 05_why_bn is called and how it is drawn. An arm keeps its colour in the lesson.
 WHY = {
-    "plain": ("no normalisation", GREY, "dotted", "v"),
-    "plain_same_lr": ("no normalisation, rate of batch norm", VERMILLION, "dashed", "s"),
+    "plain": ("no normalisation", BLACK, "dotted", "v"),
+    "plain_same_lr": ("no normalisation, rate of batch norm", GREY, "dashed", "s"),
     "bn": ("batch norm", BLUE, "solid", "o"),
-    "bn_shifted": ("batch norm, then injected shift", GREEN, "dashdot", "^"),
+    "bn_shifted": ("batch norm, then injected shift", VERMILLION, "dashdot", "^"),
 }
 
 
@@ -172,7 +177,7 @@ def why_curves(
         axes.set_yscale("log")
     label(both[0], "step", "training loss", "loss, both tasks")
     label(both[1], "step", "loss range" if right == "range" else right, title)
-    both[0].legend(loc="lower left", frameon=False, fontsize=8)
+    both[0].legend(loc="lower left", frameon=False, fontsize=9)
     parts = (
         f"{WHY[arm][0]}: "
         + (
@@ -250,7 +255,7 @@ def shifted_digits(images: Mapping[str, Tensor], columns: int = 6) -> Picture:
         columns: digits drawn in a row.
     """
     figure, axes = new_figure(width=6.4, height=0.75 * len(images) + 0.3)
-    axes.set_position((0.2, 0.02, 0.79, 0.96))
+    axes.set_position((0.27, 0.02, 0.72, 0.96))
     axes.set_axis_off()
     top = max(float(block.max()) for block in images.values())
     for row, block in enumerate(images.values()):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -41,7 +42,8 @@ def rate_explorer(
     Args:
         rows: the recorded runs: ``"rate"``, ``"seed"``, ``"steps"`` [T], and by task the losses in
             eval mode on the way, ``"train"`` and ``"valid"`` {task: [T]}.
-        live: one more such row, of a run just made, drawn as crosses at its own rate.
+        live: one more such row, of a run just made, drawn as crosses in the tasks' colours at its
+            own rate.
 
     Returns:
         A function of the ``rate`` and of what is compared in the right panel: the loss at the
@@ -76,16 +78,16 @@ def rate_explorer(
         for task in tasks:
             _both_curves(left, steps, curves[rate, "train", task], bands[rate, task], task)
             if live is not None and abs(live["rate"] - rate) < 1e-9:
-                style = {"color": BLACK, "linestyle": "none", "marker": "x", "ms": 5}
-                left.plot(live["steps"], live["valid"][task], **style)
+                colour = task_style(task)["color"]
+                style = {"color": colour, "linestyle": "none", "marker": "x", "ms": 8, "mew": 2}
+                left.plot(live["steps"], live["valid"][task], label=f"{task}, live", **style)
         left.set_ylim(0, 1.25 * top)
         left.legend(loc="upper right", ncols=2, frameon=False, fontsize="x-small")
         label(left, "step", "loss (eval mode)", f"rate {rate:g}")
         ends = {(task, one): every_end[read_at, task, one] for task in tasks for one in rates}
         for task in tasks:
             _by_setting(right, rates, [ends[task, one] for one in rates], task)
-            here = ends[task, rate].mean
-            right.plot(rate, here, "o", ms=12, mfc="none", mec=BLACK, mew=1.6)
+        right.axvline(rate, color=BLACK, linewidth=1.2, linestyle="dotted")
         right.set_ylim(0, None)
         right.legend(loc="upper center", ncols=2, frameon=False, fontsize="x-small")
         low, high = right.get_ylim()
@@ -213,6 +215,12 @@ def gap_explorer(rows: Rows) -> Callable[[int, float, str], Picture]:
             [(row["train" + end], row["test" + end]) for end in TRAININGS.values()]
         )
     every = {key: np.array(runs) for key, runs in found.items()}  # [S, 2 trainings, 2 losses]
+    tops: dict[tuple[int, str], float] = {}  # one axis for both trainings and every relatedness
+    for (examples, _, _), runs in every.items():
+        for which, part in itertools.product(range(len(TRAININGS)), ("test", "gap")):
+            values = runs[:, which, 1] - (runs[:, which, 0] if part == "gap" else 0)
+            top = 1.3 * mean_interval(values).high
+            tops[examples, part] = max(top, tops.get((examples, part), 0.0))
     styles = {"training": ("task_2", SKY), "test": ("task_1", BLUE)}
     shades = dict(zip(related, (ORANGE, GREEN, PURPLE, VERMILLION), strict=False))
 
@@ -230,7 +238,7 @@ def gap_explorer(rows: Rows) -> Callable[[int, float, str], Picture]:
             parts[part] = here
             ends = ([getattr(i, end) for i in here] for end in ("mean", "low", "high"))
             band(left, range(len(counts)), *ends, f"{part} loss", **style)
-        left.set_ylim(0, 1.3 * max(i.high for i in parts["test"]))
+        left.set_ylim(0, tops[examples, "test"])
         left.legend(loc="upper right", frameon=False, fontsize="small")
         label(
             left, "tasks that share the trunk", "loss of task 1", f"{examples} examples, {training}"
@@ -241,7 +249,7 @@ def gap_explorer(rows: Rows) -> Callable[[int, float, str], Picture]:
             ends = ([getattr(i, end) for i in gaps[rho]] for end in ("mean", "low", "high"))
             chosen = {"linewidth": 2.6 if rho == relatedness else 1.0, "color": shades[rho]}
             band(right, range(len(counts)), *ends, f"ρ = {rho:g}", **chosen)
-        right.set_ylim(0, 1.3 * max(i.high for many in gaps.values() for i in many))
+        right.set_ylim(0, tops[examples, "gap"])
         right.legend(loc="upper right", ncols=3, frameon=False, fontsize="x-small")
         label(right, "tasks that share the trunk", "test minus training", "generalisation gap")
         for axes in (left, right):
@@ -262,7 +270,7 @@ def gap_explorer(rows: Rows) -> Callable[[int, float, str], Picture]:
 # ------------------------------------------------------------------------------ the ablation
 
 WORDS = {
-    "none": "nothing", "same_pictures": "(same pictures only)",
+    "none": "nothing else", "same_pictures": "nothing else,\nsame 40 pictures",
     "weight_decay": "weight decay", "early_stopping": "early stopping",
     "dropout": "dropout", "label_smoothing": "label smoothing", "augmentation": "augmentation",
     "all": "all of them",
@@ -297,12 +305,13 @@ def ablation(alone: Mapping[str, Interval], shared: Mapping[str, Interval]) -> P
                     label=words,
                 )  # fmt: skip
     handles = dict(zip(*reversed(axes.get_legend_handles_labels()), strict=True))
-    axes.legend(handles.values(), handles, loc="upper right", frameon=False, fontsize="small")
-    axes.set_ylim(len(names) - 0.4, -1.0)
+    place = {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": 2}
+    axes.legend(handles.values(), handles, frameon=False, fontsize="small", **place)
+    axes.set_ylim(len(names) - 0.4, -0.6)
     axes.set_yticks(range(len(names)), [WORDS.get(name, name) for name in names])
     label(axes, "gain over single-task with nothing (points of accuracy)")
     texts = [
-        f"{WORDS.get(n, n)}"
+        WORDS.get(n, n).replace("\n", " ")
         + (f" {alone[n].mean:+.1f}" if n in alone else "")
         + f", with sharing {shared[n].mean:+.1f}"
         for n in names
@@ -317,15 +326,17 @@ CURES = {
     "relu_default": ("ReLU, PyTorch's start", ORANGE, "s", "dashed"),
     "relu_he": ("ReLU, He's start", BLACK, "o", "solid"),
     "relu_large": ("ReLU, large start", PURPLE, "^", "dashdot"),
-    "residual": ("residual", BLUE, "D", "solid"),
-    "batch_norm": ("batch norm", GREEN, "P", "dashed"),
-    "layer_norm": ("layer norm", SKY, "X", "dashdot"),
+    "residual": ("residual, PyTorch's start", GREEN, "D", "solid"),
+    "batch_norm": ("batch norm, He's start", BLUE, "P", "dashed"),
+    "layer_norm": ("layer norm, He's start", SKY, "X", "dashdot"),
     "relu_large_clipped": ("large start, clipped", PURPLE, "v", "solid"),
 }
 
 
 def layer_norms(norms: Mapping[str, Tensor], titles: Sequence[str] = ("", "")) -> Picture:
     """Draw the length of the gradient at every layer: the plain stacks, and the mended ones.
+
+    Both panels have the same axis, so that level is level in both.
 
     Args:
         norms: by arm (a name of ``CURES``) the length at each layer, one row a seed, [S, L]. The
@@ -337,6 +348,7 @@ def layer_norms(norms: Mapping[str, Tensor], titles: Sequence[str] = ("", "")) -
     groups = (plain, [n for n in norms if n == "relu_he" or n not in plain])
     says = []
     means = {name: _geometric(values) for name, values in norms.items()}
+    lowest, highest = (end(end(values) for values in means.values()) for end in (min, max))
     for axes, group, title in zip(panels, groups, titles, strict=True):
         for name in group:
             words, colour, marker, line = CURES[name]
@@ -344,13 +356,33 @@ def layer_norms(norms: Mapping[str, Tensor], titles: Sequence[str] = ("", "")) -
             axes.plot(range(1, len(means[name]) + 1), means[name], label=words, **style)
         axes.set_yscale("log")
         axes.yaxis.set_minor_locator(NullLocator())
-        low, high = axes.get_ylim()
-        axes.set_ylim(low, high * (high / low) ** 0.45)
-        axes.legend(loc="upper left", ncols=2, frameon=False, fontsize="x-small")
+        axes.set_ylim(lowest / 10, highest * 10)
+        axes.legend(loc="lower right", frameon=False, fontsize="small")
         label(axes, "layer (1: next to the inputs)", "length of the gradient", title)
     for name, values in means.items():
         says.append(f"{CURES[name][0]} {values[0] / values[-1]:.2g}")
     return Picture(figure, "First layer's gradient over the last one's: " + "; ".join(says) + ".")
+
+
+def conflicts(levels: Mapping[str, Interval]) -> Picture:
+    """Draw the cosine between two tasks' gradients, one row an arm, in the arm's own colour.
+
+    Args:
+        levels: by arm (a name of ``CURES``) the mean cosine with its interval.
+    """
+    figure, axes = new_figure(width=6.6, height=1.2 + 0.38 * len(levels))
+    box = axes.get_position()
+    axes.set_position((0.34, box.y0, box.x1 - 0.34, box.height))
+    axes.axvline(0, color=GREY, linewidth=1.2, linestyle="dashed")
+    for row, (name, i) in enumerate(levels.items()):
+        _, colour, marker, _ = CURES[name]
+        style = {"color": colour, "marker": marker, "linestyle": "none", "capsize": 4, "ms": 7}
+        axes.errorbar(i.mean, row, xerr=[[i.mean - i.low], [i.high - i.mean]], **style)
+    axes.set_ylim(len(levels) - 0.5, -0.5)
+    axes.set_yticks(range(len(levels)), [CURES[name][0] for name in levels])
+    label(axes, "cosine between the two tasks' gradients")
+    texts = (f"{CURES[name][0]} {i.mean:+.2f}" for name, i in levels.items())
+    return Picture(figure, "Mean cosine: " + "; ".join(texts) + ".")
 
 
 def _geometric(values: Tensor) -> np.ndarray:

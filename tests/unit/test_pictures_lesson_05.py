@@ -39,7 +39,7 @@ def test_train_mode_is_blind_to_a_shift_and_eval_mode_is_not():
 
 
 def test_a_batch_of_one_comes_out_as_zero_and_of_two_as_a_sign():
-    assert "0.00 ± 0.00 in train" in pictures.train_and_eval(1).says
+    assert "0.00 ± 0.00 (mean" in pictures.train_and_eval(1).says
     assert pictures.in_company(1.0, 1, 0.0).abs().round(decimals=2).unique().max() == 1
 
 
@@ -55,8 +55,20 @@ def test_train_and_eval_is_drawn_at_every_corner():
 
 def test_the_chosen_mode_is_bold():
     left = pictures.train_and_eval(8, 0.0, "eval").figure.axes[0]
-    train, _, evaluated, _ = left.lines[1:]
+    evaluated, _, train, _ = left.lines[1:]
+    assert (evaluated.get_label(), train.get_label()) == ("eval", "train")
     assert evaluated.get_alpha() > train.get_alpha()
+
+
+def test_points_of_both_modes_stay_visible_where_they_coincide():
+    left = pictures.train_and_eval(8).figure.axes[0]
+    evaluated, own, train, _ = left.lines[1:]
+    assert evaluated.get_markerfacecolor() == own.get_markerfacecolor() == "none"
+    assert evaluated.get_markersize() > train.get_markersize()
+
+
+def test_no_two_arms_share_a_colour():
+    assert len({colour for _, colour, _, _ in pictures.WHY.values()}) == len(pictures.WHY)
 
 
 def why_rows():

@@ -57,6 +57,8 @@ def test_rate_explorer_draws_the_live_run_at_its_own_rate_only():
 
     with_live, without = crosses(draw(0.4, "end").figure), crosses(draw(0.8, "end").figure)
     assert [list(line.get_ydata()) for line in with_live] == [[1.5, 1.2], [2.0, 1.9]]
+    assert [line.get_label() for line in with_live] == ["left, live", "right, live"]
+    assert len({line.get_color() for line in with_live}) == 2
     assert without == []
 
 
@@ -119,6 +121,15 @@ def test_gap_explorer_draws_at_every_corner():
         assert [line.get_label() for line in thick] == [f"ρ = {rho:g}"]
 
 
+def test_gap_explorer_keeps_its_axes_while_the_training_changes():
+    draw = pictures.gap_explorer(gap_rows())
+
+    def ends(*values):
+        return [axes.get_ylim() for axes in draw(*values).figure.axes]
+
+    assert ends(20, 0.0, "to the end") == ends(20, 1.0, "stopped")
+
+
 def test_ablation_draws_each_gain_in_its_row():
     names = ("weight_decay", "dropout")
     alone = {name: Interval(k + 1.0, k, k + 2.0, "t") for k, name in enumerate(names)}
@@ -127,13 +138,13 @@ def test_ablation_draws_each_gain_in_its_row():
     shared["all"] = Interval(-1.0, -2, 0, "t")
     picture = pictures.ablation(alone, shared)
     assert picture.says == (
-        "Gain in points: nothing, with sharing +0.5; (same pictures only), with sharing "
-        "+0.5; weight decay +1.0, with sharing +3.0; dropout +2.0, with sharing +4.0; all of them, "
-        "with sharing -1.0."
+        "Gain in points: nothing else, with sharing +0.5; nothing else, same 40 pictures, with "
+        "sharing +0.5; weight decay +1.0, with sharing +3.0; dropout +2.0, with sharing +4.0; "
+        "all of them, with sharing -1.0."
     )
     axes = picture.figure.axes[0]
     assert [t.get_text() for t in axes.get_yticklabels()] == [
-        "nothing", "(same pictures only)", "weight decay", "dropout", "all of them"
+        "nothing else", "nothing else,\nsame 40 pictures", "weight decay", "dropout", "all of them"
     ]  # fmt: skip
     assert len(axes.containers) == 7
     assert {t.get_text() for t in axes.get_legend().get_texts()} == {"alone", "with sharing"}
@@ -149,6 +160,18 @@ def test_layer_norms_say_first_over_last():
     left, right = picture.figure.axes
     count = {axes: len(axes.lines) for axes in (left, right)}
     assert count[left] == 5 and count[right] == 4  # He's start is in both
+    assert left.get_ylim() == right.get_ylim()
+    assert not cut_off(picture.figure)
+
+
+def test_conflicts_draw_each_arm_in_its_own_colour():
+    names = ("relu_he", "batch_norm")
+    levels = {name: Interval(k - 0.5, k - 0.6, k - 0.4, "t") for k, name in enumerate(names)}
+    picture = pictures.conflicts(levels)
+    assert picture.says == "Mean cosine: ReLU, He's start -0.50; batch norm, He's start +0.50."
+    points = [bars.lines[0] for bars in picture.figure.axes[0].containers]
+    assert [point.get_xdata()[0] for point in points] == [-0.5, 0.5]
+    assert [point.get_color() for point in points] == [pictures.CURES[n][1] for n in names]
     assert not cut_off(picture.figure)
 
 
@@ -177,3 +200,20 @@ def test_penalty_is_what_the_draws_show():
         return value
 
     assert check.penalty(formula).status == "right"
+
+
+@pytest.mark.parametrize("copies", ["draws outside", "draws inside", "a dimension of their own"])
+def test_all_draws_may_come_from_one_run_over_copies(copies):
+    from mtl_helpers.exercises import lesson_05_second as check
+
+    def joint_draws(trunk, heads, inputs, draws):
+        if copies == "draws outside":
+            z = trunk(inputs.repeat(draws, 1)).unflatten(0, (draws, len(inputs)))
+        elif copies == "draws inside":
+            z = trunk(inputs.repeat_interleave(draws, 0)).unflatten(0, (len(inputs), draws))
+            z = z.transpose(0, 1)
+        else:
+            z = trunk(inputs.expand(draws, -1, -1))
+        return {name: head(z) for name, head in heads.items()}
+
+    assert check.joint_draws(joint_draws).status == "right"

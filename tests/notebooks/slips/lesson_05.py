@@ -64,6 +64,8 @@ SLIPS = {
         (NORMALISATION.format("x - mean"), "did not divide"),
         (NORMALISATION.format("(x - mean) / (var.sqrt() + eps)"), "inside the root"),
         (NORMALISATION.format("(x - mean) / var.sqrt()"), "epsilon is missing"),
+        (NORMALISATION.format("(x - mean) / (var + 1e-8).sqrt()"), "epsilon is 1e-08"),
+        (NORMALISATION.format("(x - mean) / (var + 1e-3).sqrt()"), "epsilon is 0.001"),
         (BARE.format("pass", ""), "it learns nothing"),
         (BARE.format("self.gamma = nn.Parameter(torch.ones(1))", "self.gamma * "), "6 learned"),
         (
@@ -121,6 +123,10 @@ SLIPS = {
     "05.4": [
         (SAVED + "dict(model.named_parameters())", "averages are no parameters"),
         (SAVED + "model.state_dict()", "went on learning"),
+        (
+            SAVED + "{n: v.clone() for n, v in model.eval().state_dict().items()}",
+            "left the model in eval mode",
+        ),
         (SAVED + "{n: p.detach().clone() for n, p in model.named_buffers()}", "0.weight"),
         (SAVED + "[v.clone() for v in model.state_dict().values()]", "found a list"),
         (
@@ -174,6 +180,13 @@ SLIPS = {
             "an output is not",
         ),
         (PASS.format("return trunk(both)"), "one output a task"),
+        (
+            PASS.format(
+                "parts = trunk(both).chunk(len(inputs))\n"
+                "    return {n: heads[n](z) for n, z in zip(inputs, parts)}"
+            ),
+            "where the first task's rows end",
+        ),
     ],
     "05.6": [
         (
@@ -200,6 +213,23 @@ SLIPS = {
             "    away = torch.where(out, x - mean, 0.0)\n"
             "    return away / (away.square().mean(0) + 1e-5).sqrt()",
             "the number of all rows",
+        ),
+        (
+            "def present_only(x, present):\n    here = present[:, None].double()\n"
+            "    mean = (x * here).sum(0) / here.sum()\n"
+            "    var = ((x - mean) ** 2 * here).sum(0) / here.sum()\n"
+            "    return (x - mean) / (var + 1e-5).sqrt() * here",
+            "0 times nan",
+        ),
+        (
+            PRESENT.format(
+                "torch.where(out, (x - mean.detach()) / (var.detach() + 1e-5).sqrt(), 0.0)"
+            ),
+            "flow through them",
+        ),
+        (
+            PRESENT.format("torch.where(out, (x - mean) / (var + 1e-5).sqrt(), 0.0).detach()"),
+            "no gradient comes back",
         ),
     ],
 }
@@ -327,6 +357,13 @@ SLIPS |= {
             "the trunk ran 6 times",
         ),
         (
+            JOINT.format(
+                "z = trunk(inputs.repeat(draws, 1)).reshape(len(inputs), draws, -1)",
+                "heads[name](z[:, k])",
+            ),
+            "in order",
+        ),
+        (
             "def joint_draws(trunk, heads, inputs, draws):\n"
             "    runs = torch.stack([trunk(inputs) for k in range(draws)], 1)\n"
             "    return {name: head(runs) for name, head in heads.items()}",
@@ -357,6 +394,10 @@ SLIPS |= {
         (MEASURED.format("model.eval()", "model.train()"), "you left it in training mode"),
         (
             MEASURED.format("model.eval()", "model.train(was)").replace("mean()", "sum()"),
+            "the accuracy in eval mode is off",
+        ),
+        (
+            "def accuracy(model, inputs, targets):\n    return 0.7",
             "the accuracy in eval mode is off",
         ),
     ],
