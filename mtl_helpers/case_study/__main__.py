@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+import torch
 from lightning_fabric import Fabric
 
 from mtl_helpers.case_study import (
@@ -60,6 +61,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     profile = PROFILES[options.profile]
     if options.devices < 1:
         parser.error(f"--devices must be at least 1; found {options.devices}")
+    if options.device == "auto":
+        options.device = "cuda" if torch.cuda.is_available() else "cpu"
     fabric = Fabric(
         accelerator=options.device,
         devices=options.devices,

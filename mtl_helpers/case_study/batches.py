@@ -127,8 +127,10 @@ def make_batch(
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Cut one crop from each tile chosen, at a drawn place, and make its five targets.
 
-    Picture, labels and distance are moved by one and the same map; the random numbers are drawn on
-    the processor, so that every device trains on the same crops.
+    Picture, labels and distance are moved by one and the same map. Places and changes are drawn on
+    the processor, so that they are the same on every device; only the grain of the noise is the
+    device's own. What lies beyond a tile's edge is mirrored, a nucleus and its mirror image being
+    one number; tiles larger than the crops keep that rare.
 
     Args:
         source: the tiles, on the device where the batch shall be.
@@ -152,7 +154,7 @@ def make_batch(
             f"found crops of {crop} and tiles of {size}"
         )
     how = how or Augmentation(False, 0.0, 1.0, 0.0, 0.0)
-    draw = torch.rand(len(chosen), 8, generator=generator)
+    draw = torch.rand(len(chosen), 9, generator=generator)
     noise_seed = int(torch.randint(2**31, (1,), generator=generator))
     draw, noise_rows = draw[rows], range(len(chosen))[rows]
     part = source.subset(chosen[rows].to(source.images.device))
@@ -210,10 +212,13 @@ def _recoloured(
     pictures = pictures * (1 + change[:, 0]) + change[:, 1]
     if how.noise:
         noise = torch.Generator(pictures.device).manual_seed(seed)
-        amount = how.noise * draw[:, 0].to(pictures.device)[:, None, None, None]
+        amount = how.noise * draw[:, 8].to(pictures.device)[:, None, None, None]
         every = (rows.stop, *pictures.shape[1:])
         grain = torch.randn(every, generator=noise, device=pictures.device)[rows.start :: rows.step]
-        pictures = pictures + amount * grain[: len(pictures)]
+        grain = grain[: len(pictures)]
+        grey = (pictures == pictures[:, :1]).all(dim=1, keepdim=True).all(3, True).all(2, True)
+        grain = torch.where(grey, grain[:, :1], grain)  # a grey picture stays grey
+        pictures = pictures + amount * grain
     return pictures
 
 

@@ -141,7 +141,8 @@ def predict(model: nn.Module, picture: Tensor, *, step: int = 8) -> dict[str, Te
             ``NucleiNet`` says so itself.
 
     Returns:
-        ``"foreground"`` and ``"boundary"`` as probabilities and ``"distance"``, [H, W] each;
+        ``"foreground"`` as a probability, ``"boundary"`` as a number from 0 to 1 (where a border
+        pixel counted three times in training, 0.5 means one in four), ``"distance"``, [H, W] each;
         ``"count"``, a scalar; ``"modality"``, three probabilities.
     """
     where = next(model.parameters()).device

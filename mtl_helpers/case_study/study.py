@@ -6,6 +6,7 @@ study that is stopped has kept what it had, and goes on where it was.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,12 +19,17 @@ import torch
 from lightning_fabric import Fabric
 
 from mtl_helpers import files
+from mtl_helpers.case_study import batches, instances, model, scores, targets, tasks
+from mtl_helpers.case_study import evaluate as evaluate_module
+from mtl_helpers.case_study import train as train_module
 from mtl_helpers.case_study.batches import Tiles, tiles
 from mtl_helpers.case_study.evaluate import evaluate, measure, summarise
 from mtl_helpers.case_study.instances import classical
 from mtl_helpers.case_study.model import NAMES, NucleiNet
 from mtl_helpers.case_study.train import Settings, train
+from mtl_helpers.datasets import nuclei as nuclei_module
 from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei, nuclei
+from mtl_helpers.recorded import code_hash
 
 QUESTIONS = ("sets", "which", "budget", "labels", "weighting")
 
@@ -82,7 +88,7 @@ PROFILES = {
             channels_last=True,
             evaluate_every=500,
         ),
-        tile=256,
+        tile=384,
         seeds=5,
     ),
 }
@@ -131,11 +137,13 @@ def arms(question: str, settings: Settings) -> list[Arm]:
         return [whole, alone, *left_out, *subsets]
     if question == "budget":
         share = max(1, settings.steps // len(NAMES))
+        # the average of the weights must forget the start within fewer steps, too
+        hurried = {"steps": share, "ema": settings.ema ** len(NAMES)}
         thin = tuple(max(8, round(w / len(NAMES) ** 0.5 / 8) * 8) for w in settings.widths)
         return [
             whole,
             single,
-            Arm("single-task networks, equal time", single.networks, {"steps": share}),
+            Arm("single-task networks, equal time", single.networks, hurried),
             Arm("single-task networks, equal parameters", single.networks, {"widths": thin}),
         ]
     if question == "labels":
@@ -232,17 +240,17 @@ def run_arm(
         return _row(arm, seed, networks, steps, seconds, rows), networks
     pieces = data.training_tiles(arm.labels, seed)
     kept = {} if trained is None else trained
-    for tasks in arm.networks:
-        mine = settings.but(**{**arm.changes, "tasks": tasks, "seed": seed})
+    for names in arm.networks:
+        mine = settings.but(**{**arm.changes, "tasks": names, "seed": seed})
         key = (str(mine), arm.labels)
         if key not in kept:
             kept[key] = train(mine, pieces, data.valid, fabric=fabric)
-        model, log = kept[key]
-        networks.append(model)
+        network, log = kept[key]
+        networks.append(network)
         seconds += log.seconds
         steps += mine.steps
     device = "cpu" if fabric is None else fabric.device
-    rows = evaluate([model.to(device) for model in networks], data.test)
+    rows = evaluate([network.to(device) for network in networks], data.test)
     return _row(arm, seed, networks, steps, seconds, rows), networks
 
 
@@ -258,7 +266,7 @@ def _row(
     return {
         "arm": arm.name,
         "seed": seed,
-        "parameters": sum(p.numel() for model in networks for p in model.parameters()),
+        "parameters": sum(p.numel() for network in networks for p in network.parameters()),
         "steps": steps,
         "seconds": round(seconds, 2),
         "all": summarise(rows),
@@ -295,7 +303,13 @@ def run_questions(
     Returns:
         The path of ``runs.jsonl``: a line a run, with its question.
     """
-    path = out / "runs.jsonl"
+    path, made = out / "runs.jsonl", _fingerprint(profile)
+    strangers = [row["arm"] for row in read_runs(path) if row.get("made") != made]
+    if strangers:
+        raise ValueError(
+            f"{path} holds {len(strangers)} runs of another profile or other code (the first: "
+            f"{strangers[0]}); give another folder, or delete that file"
+        )
     done = {(row["question"], row["arm"], row["seed"]): row for row in read_runs(path)}
     same = {(arm, seed): row for (_, arm, seed), row in done.items()}
     data, trained, last_seed = prepare(profile, download=download), {}, None
@@ -312,13 +326,20 @@ def run_questions(
                 trained.clear()  # other seeds do not need them; they would fill the memory
                 last_seed = seed
             row, _ = run_arm(arm, seed, profile.settings, data, fabric=fabric, trained=trained)
-            row["question"] = question
+            row.update(question=question, made=made)
             same[arm.name, seed] = row
         done[question, arm.name, seed] = row
         if fabric is None or fabric.is_global_zero:
             files.write_whole(path, "".join(json.dumps(r) + "\n" for r in done.values()))
             say(f"{question}: {arm.name}, seed {seed}: {_headline(row)}")
     return path
+
+
+def _fingerprint(profile: Profile) -> str:
+    """Give a hash of what decides the runs: the profile and the code of the study."""
+    parts = (batches, evaluate_module, instances, model, scores, targets, tasks, train_module)
+    text = repr(profile) + code_hash([nuclei_module, *parts])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def _in_order(

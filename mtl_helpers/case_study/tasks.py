@@ -23,7 +23,7 @@ def dice_loss(logits: Tensor, target: Tensor) -> Tensor:
     Dice is 2 |A and B| / (|A| + |B|); one pixel is added above and below, so that an empty picture
     has a value. Each picture by itself, not the batch as one: how a batch is cut does not matter.
 
-    Source: Milletari et al. 2016, arXiv:1606.04797.
+    After Milletari et al. 2016, arXiv:1606.04797, whose denominators are squared.
     """
     p, t = logits.float().sigmoid().flatten(1), target.flatten(1)
     return 1 - (2 * (p * t).sum(1) + 1) / (p.sum(1) + t.sum(1) + 1)

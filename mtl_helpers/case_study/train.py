@@ -7,6 +7,7 @@ bit on a processor).
 
 from __future__ import annotations
 
+import hashlib
 import io
 import math
 import os
@@ -24,13 +25,13 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm.auto import tqdm
 
 from mtl_helpers import files
-from mtl_helpers.balancing import Balance, make_balance
+from mtl_helpers.balancing import Balance, GradientBalance, make_balance
 from mtl_helpers.case_study.batches import Augmentation, Tiles, make_batch, plain_batch
 from mtl_helpers.case_study.model import NAMES, NucleiNet
 from mtl_helpers.case_study.tasks import make_tasks
 from mtl_helpers.training import clipped, optimizer_groups, take_step, task_losses
 
-_FORMAT = 1
+_FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,13 @@ class Settings:
         ema: share of the old value in the running average of the weights that is evaluated.
         augmentation: how crops are changed.
         seed: of initial weights, crops and changes.
-        precision: what Fabric takes: ``"32-true"``, ``"bf16-mixed"``.
+        precision: what Fabric takes: ``"32-true"``, ``"bf16-mixed"``. A fabric that is given to
+            ``train`` must have the same.
         channels_last: memory layout of pictures (faster on most GPUs).
         compile: whether to compile the network (GPU only; the first steps then take a minute).
         evaluate_every: steps between two looks at the validation tiles.
-        patience: stop after so many looks without a lower validation loss; None trains to the end.
+        patience: stop after so many looks without a lower validation loss, and give the weights of
+            the best look back, as ``fit`` does; None trains to the end and keeps the last.
     """
 
     tasks: tuple[str, ...] = NAMES
@@ -159,6 +162,17 @@ def train(
             f"a batch of {settings.batch} crops cannot be shared out to {fabric.world_size} "
             "processes; choose a multiple"
         )
+    given = fabric._precision.precision
+    if given != settings.precision:
+        raise ValueError(
+            f"the fabric computes in {given!r}, the settings say {settings.precision!r}; make it "
+            f"with Fabric(precision={settings.precision!r})"
+        )
+    if fabric.world_size > 1 and _takes_gradients_itself(settings):
+        raise ValueError(
+            f"balance={settings.balance!r} takes the tasks' gradients by itself, which several "
+            "processes do not share; use a weighted sum, or one process"
+        )
     run = _Run(settings, data, valid, fabric)
     path = None if folder is None else Path(folder) / "checkpoint.pt"
     if path is not None and path.exists():
@@ -184,8 +198,25 @@ def train(
     if writer is not None:
         writer.close()
     model = NucleiNet(settings.tasks, settings.widths)
-    model.load_state_dict(run.average.module.state_dict())
+    model.load_state_dict(run.best or run.average.module.state_dict())
     return model.eval(), run.log
+
+
+class _Cast(nn.Module):
+    """Run a network in the precision of a fabric; what it shares is still asked of the network."""
+
+    def __init__(self, plain: NucleiNet, fabric: Fabric, compile: bool) -> None:
+        super().__init__()
+        self.plain, self.fabric = plain, fabric
+        self.run = torch.compile(plain) if compile else plain
+        self.shared_parameters, self.task_parameters = (
+            plain.shared_parameters,
+            plain.task_parameters,
+        )
+
+    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
+        with self.fabric.autocast():
+            return self.run(pictures)
 
 
 class _Run:
@@ -211,18 +242,21 @@ class _Run:
         optimizer.param_groups[0]["weight_decay"] = decay
         self.average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
         self.plain = plain
-        network = torch.compile(plain) if settings.compile else plain
-        self.network, self.optimizer = fabric.setup(network, optimizer)
+        self.network: nn.Module = _Cast(plain, fabric, settings.compile)
+        self.optimizer = optimizer
+        if fabric.world_size > 1:
+            self.network = nn.parallel.DistributedDataParallel(self.network)
         self.schedule = torch.optim.lr_scheduler.LambdaLR(
             optimizer, lambda step: _rate(step, settings.steps)
         )
         self.data = data.to(fabric.device)
         self.valid = None if valid is None else valid.to(fabric.device)
-        self.step, self.log, self.looks_without_gain = 0, Log(), 0
+        self.step, self.log = 0, Log()
         self.sums = torch.zeros(len(self.tasks), dtype=torch.float64)
         self.since = 0
-        self.fingerprint = [len(data), *data.images.shape[1:], int(data.images.long().sum())]
+        self.fingerprint = [_fingerprint(part) for part in (data, valid) if part is not None]
         self.order: list[int] = []
+        self.best: dict[str, Tensor] | None = None  # with patience, the weights of the best look
 
     def one_step(self) -> Tensor:
         """Cut a batch, take a step; give the task losses [K]."""
@@ -247,7 +281,7 @@ class _Run:
         self.schedule.step()
         self.average.update_parameters(self.plain)
         self.step += 1
-        self.sums += losses.double().cpu()
+        self.sums += losses.detach().cpu().double()
         self.since += 1
         self.log.pictures += self.settings.batch
         self.log.seconds += time.perf_counter() - begun
@@ -283,6 +317,9 @@ class _Run:
                 self.log.valid.setdefault(name, []).append(value)
             behind = len(self.log.steps) - 1 - (self.log.best or 0)
             patience = self.settings.patience
+            if patience is not None and behind == 0:
+                state = self.average.module.state_dict()
+                self.best = {name: value.detach().cpu().clone() for name, value in state.items()}
             self.log.stopped_early = patience is not None and behind >= patience
         if writer is not None:
             for kind, values in (("train", self.log.train), ("valid", self.log.valid)):
@@ -310,6 +347,7 @@ class _Run:
             "order": self.order,
             "sums": self.sums,
             "since": self.since,
+            "best": self.best,
             "log": asdict(self.log),
         }
         buffer = io.BytesIO()
@@ -344,7 +382,7 @@ class _Run:
         self.generator.set_state(state["generator"])
         torch.set_rng_state(state["random"])
         self.step, self.order = state["step"], state["order"]
-        self.sums, self.since = state["sums"], state["since"]
+        self.sums, self.since, self.best = state["sums"], state["since"], state["best"]
         self.log = Log(**state["log"])
         self.log.resumed_from = self.step
         self.log.seconds, self.log.pictures = 0.0, 0
@@ -360,9 +398,22 @@ def validation_losses(model: nn.Module, tasks: Any, valid: Tiles, batch: int = 1
         part = valid.subset(torch.arange(first, min(first + batch, len(valid))))
         pictures, targets = plain_batch(part)
         losses = task_losses(model(pictures), targets, tasks)
-        sums += losses.double().cpu() * len(part)
+        sums += losses.detach().cpu().double() * len(part)
     model.train(was_training)
     return {t.name: float(v) / len(valid) for t, v in zip(tasks, sums, strict=True)}
+
+
+def _fingerprint(part: Tiles) -> str:
+    """Give a hash of tiles, so that a run is not resumed on others."""
+    found = hashlib.sha256()
+    for tensor in (part.images, part.labels, part.distance, part.modality):
+        found.update(f"{tuple(tensor.shape)}".encode())
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
+
+
+def _takes_gradients_itself(settings: Settings) -> bool:
+    return isinstance(make_balance(settings.balance, make_tasks(settings.tasks)), GradientBalance)
 
 
 def _rate(step: int, steps: int) -> float:

@@ -284,9 +284,10 @@ def _decode(content: bytes, name: str) -> np.ndarray:
 
 def _rgb(pixels: np.ndarray) -> np.ndarray:
     """Bring grey, RGB or RGBA values of 8 or 16 bits to uint8 [H, W, 3]."""
-    if pixels.dtype != np.uint8:  # 16 bits are rarely used to the full: stretch what there is
-        low, high = float(pixels.min()), float(pixels.max())
-        pixels = ((pixels - low) * (255 / max(high - low, 1))).round().astype(np.uint8)
+    if pixels.dtype != np.uint8:  # 16 bits are rarely used to the full; single pixels may be hot
+        low, high = np.percentile(pixels, (0.1, 99.9))
+        spread = (pixels - low) * (255 / max(high - low, 1))
+        pixels = np.clip(spread, 0, 255).round().astype(np.uint8)
     if pixels.ndim == 2:
         pixels = pixels[..., None]
     if pixels.shape[2] in (1, 2):  # grey, grey with transparency
@@ -453,7 +454,8 @@ def _png(pixels: np.ndarray) -> bytes:
 def read_picture(path: str | Path) -> Tensor:
     """Read a picture of one's own: PNG, TIFF or JPEG, grey or RGB, 8 or 16 bits a channel.
 
-    Sixteen bits are stretched from their smallest to their largest value.
+    Sixteen bits are stretched: the 0.1th percentile becomes 0, the 99.9th 255, so that a few hot
+    pixels do not darken all others.
 
     Returns:
         uint8 [3, H, W].

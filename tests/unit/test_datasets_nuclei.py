@@ -411,6 +411,11 @@ def test_sixteen_bits_are_stretched(tmp_path, kind):
     Image.fromarray(pixels).save(tmp_path / f"mine.{kind}")
     found = read_picture(tmp_path / f"mine.{kind}")
     assert (found.min(), found.max(), found[0, 10, 0]) == (0, 255, 128)
+    wide = np.linspace(1000, 5000, 40_000).reshape(200, 200).astype(np.uint16)
+    wide[0, 0] = 65_535  # a hot pixel
+    Image.fromarray(wide).save(tmp_path / f"hot.{kind}")
+    hot = read_picture(tmp_path / f"hot.{kind}")
+    assert len(hot.unique()) > 250 and abs(int(hot[0, 100, 0]) - 128) < 2
 
 
 def test_other_modes(tmp_path):
