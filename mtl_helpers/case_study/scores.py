@@ -68,13 +68,11 @@ def iou_table(found: ArrayLike | Tensor, true: ArrayLike | Tensor) -> np.ndarray
             f"found and true must be label maps of one picture; they have shapes "
             f"{first.shape} and {second.shape}"
         )
-    (rows, a), (columns, b) = (
-        np.unique(x, return_inverse=True) for x in (first.ravel(), second.ravel())
-    )
-    shared = np.bincount(a.ravel() * len(columns) + b.ravel(), minlength=len(rows) * len(columns))
+    (rows, a), (columns, b) = _numbered(first), _numbered(second)
+    shared = np.bincount(a * len(columns) + b, minlength=len(rows) * len(columns))
     shared = shared.reshape(len(rows), len(columns))
     union = shared.sum(1, keepdims=True) + shared.sum(0, keepdims=True) - shared
-    return (shared / union)[rows > 0][:, columns > 0]
+    return (shared / np.maximum(union, 1))[rows > 0][:, columns > 0]
 
 
 def match(
@@ -157,6 +155,15 @@ def _pairs(hit: np.ndarray) -> int:
     if hit.any(1).sum() == hit.sum() == hit.any(0).sum():  # no nucleus in two pairs
         return int(hit.sum())
     return int(hit[linear_sum_assignment(hit, maximize=True)].sum())
+
+
+def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the labels that come, in order, and each pixel's place among them."""
+    flat = labels.ravel().astype(np.int64)
+    if not flat.size or flat.max() > 4 * flat.size:  # numbers too large to count by
+        return np.unique(flat, return_inverse=True)
+    there = np.bincount(flat) > 0
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[flat]
 
 
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:

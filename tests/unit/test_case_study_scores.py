@@ -57,6 +57,8 @@ def test_ap_and_f1_by_hand():
 def test_labels_may_be_any_numbers():
     strange = np.select([TWO == 1, TWO == 2, TWO == 3], [70, 5, 1000])
     np.testing.assert_array_equal(scores.iou_table(strange, TWO), [[0, 1, 0], [1, 0, 0], [0, 0, 1]])
+    huge = np.where(TWO > 0, TWO * 10**9, 0)
+    np.testing.assert_array_equal(scores.iou_table(huge, TWO), np.eye(3))
     np.testing.assert_array_equal(
         scores.iou_table(torch.tensor(strange), torch.tensor(TWO)), scores.iou_table(strange, TWO)
     )
