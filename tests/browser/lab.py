@@ -51,6 +51,10 @@ PICTURE = """async image => {
   return bytes.reduce((sum, byte) => (sum * 31 + byte) >>> 0, bytes.length);
 }"""
 
+# Whether the kernel has nothing left to do; a picture may still be on its way when it has.
+RESTS = """() => window.jupyterapp.shell.currentWidget
+  .sessionContext.session?.kernel?.status === 'idle'"""
+
 
 def wait_for(what: str, ready: Callable[[], Any], seconds: float = 20) -> Any:
     """Wait until ``ready`` returns something true, and return it."""
@@ -211,11 +215,11 @@ class Lesson:
         raise last
 
     def settled(self, index: int, seconds: float = 0.4) -> int:
-        """The picture once it has stayed the same for a while."""
+        """The picture once it has stayed the same, and the kernel has rested, for a while."""
         last, since = self.picture(index), time.monotonic()
         while time.monotonic() - since < seconds:
             now = self.picture(index)
-            if now != last:
+            if now != last or not self.page.evaluate(RESTS):
                 last, since = now, time.monotonic()
             time.sleep(0.03)
         return last
@@ -227,7 +231,7 @@ class Lesson:
             self._no_alert(index)
             return self.picture(index) != before
 
-        wait_for(f"another picture in cell {index} after {what}", another, seconds=10)
+        wait_for(f"another picture in cell {index} after {what}", another, seconds=30)
         return self.settled(index)
 
     def walk(self, index: int) -> Iterator[str]:
@@ -261,11 +265,11 @@ class Lesson:
         low = self.settled(index)
         self._no_alert(index)
         self.page.keyboard.press("End")
-        self.changed(index, low, "the End key on a slider")
+        high = self.changed(index, low, "the End key on a slider")
         self._no_alert(index)
         if drag:
             self.page.keyboard.press("Home")
-            low = self.settled(index)
+            low = self.changed(index, high, "the Home key on a slider")
             box, track = handle.bounding_box(), handle.locator("xpath=../..").bounding_box()
             middle = box["y"] + box["height"] / 2
             self.page.mouse.move(box["x"] + box["width"] / 2, middle)
