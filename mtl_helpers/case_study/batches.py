@@ -47,7 +47,8 @@ class Tiles:
     def subset(self, chosen: Tensor) -> Tiles:
         """Give some of the tiles, by number."""
         parts = (self.images, self.labels, self.distance, self.modality)
-        return Tiles(*(part[chosen] for part in parts))
+        chosen = chosen.to(self.images.device)
+        return Tiles(*(part.index_select(0, chosen) for part in parts))
 
 
 def tiles(data: Nuclei, size: int = 256) -> Tiles:
@@ -157,8 +158,8 @@ def make_batch(
     draw = torch.rand(len(chosen), 9, generator=generator)
     noise_seed = int(torch.randint(2**31, (1,), generator=generator))
     draw, noise_rows = draw[rows], range(len(chosen))[rows]
-    part = source.subset(chosen[rows].to(source.images.device))
-    grid = _grid(draw, crop, size, how).to(part.images.device)
+    part = source.subset(chosen[rows])
+    grid = _grid(draw, crop, size, how, part.images.device)
     layers = torch.cat([part.images, part.distance], dim=1).float()
     layers = F.grid_sample(layers, grid, padding_mode="reflection", align_corners=False)
     labels = F.grid_sample(
@@ -167,21 +168,26 @@ def make_batch(
         mode="nearest",
         padding_mode="reflection",
         align_corners=False,
-    )[:, 0].round()
+    )[:, 0].to(torch.int16)
     pictures = as_input(layers[:, :3])
     if how.light or how.noise:
-        pictures = _recoloured(pictures, draw, noise_rows, noise_seed, how)
+        grey = (part.images[:, 1:] ^ part.images[:, :1]).flatten(1).amax(1) == 0  # equal channels
+        pictures = _recoloured(pictures, grey, draw, noise_rows, noise_seed, how)
+    foreground = make.foreground(labels)
     return pictures, {
-        "foreground": make.foreground(labels),
+        "foreground": foreground,
         "boundary": make.boundary(labels),
-        "distance": layers[:, 3:] / 255 * (labels > 0)[:, None],
+        "distance": layers[:, 3:] / 255 * foreground,
         "count": make.count(labels),
         "modality": part.modality,
     }
 
 
-def _grid(draw: Tensor, crop: int, size: int, how: Augmentation) -> Tensor:
-    """Give where each pixel of the crops comes from, in grid_sample's units: [B, crop, crop, 2]."""
+def _grid(draw: Tensor, crop: int, size: int, how: Augmentation, device: torch.device) -> Tensor:
+    """Give where each pixel of the crops comes from, in grid_sample's units: [B, crop, crop, 2].
+
+    Sines and the like are taken on the processor; sums and products are the same on all devices.
+    """
     scale = how.scale ** (2 * draw[:, 0] - 1)
     angle = torch.deg2rad(how.angle * (2 * draw[:, 1] - 1))
     mirror = torch.ones(len(draw))
@@ -193,32 +199,35 @@ def _grid(draw: Tensor, crop: int, size: int, how: Augmentation) -> Tensor:
     room = (1 - crop / size) * size / 2  # whole pixels, so that an unturned crop is exact
     steps = torch.floor(draw[:, 4:6] * (2 * room + 1)) - room
     shift = 2 * steps / size
-    rows = torch.stack(
-        [
-            torch.stack([cos * mirror, -sin, shift[:, 0]], dim=1),
-            torch.stack([sin * mirror, cos, shift[:, 1]], dim=1),
-        ],
-        dim=1,
-    )
-    return F.affine_grid(rows, [len(draw), 1, crop, crop], align_corners=False)
+    across = torch.stack([cos * mirror, sin * mirror], dim=1).to(device)
+    down = torch.stack([-sin, cos], dim=1).to(device)
+    centre = shift.to(device)
+    places = (2 * torch.arange(crop, device=device) + 1) / crop - 1  # centres of pixels, -1 to 1
+    along_rows = across[:, None] * places[:, None]
+    along_columns = down[:, None] * places[:, None] + centre[:, None]
+    return along_columns[:, :, None] + along_rows[:, None]
 
 
 def _recoloured(
-    pictures: Tensor, draw: Tensor, rows: range, seed: int, how: Augmentation
+    pictures: Tensor, grey: Tensor, draw: Tensor, rows: range, seed: int, how: Augmentation
 ) -> Tensor:
-    """Change contrast and brightness of each picture, and add noise."""
+    """Change contrast and brightness of each picture, and add noise.
+
+    Noise is drawn once a pixel, random numbers being dear. A grey picture stays grey; in the second
+    and third channel of a coloured one the same grain lies upside down and mirrored.
+    """
     change = how.light * (2 * draw[:, 6:8] - 1)
     change = change.to(pictures.device)[:, :, None, None, None]
-    pictures = pictures * (1 + change[:, 0]) + change[:, 1]
+    pictures = (pictures * (1 + change[:, 0])).add_(change[:, 1])
     if how.noise:
         noise = torch.Generator(pictures.device).manual_seed(seed)
-        amount = how.noise * draw[:, 8].to(pictures.device)[:, None, None, None]
-        every = (rows.stop, *pictures.shape[1:])
+        amount = how.noise * draw[:, 8].to(pictures.device)[:, None, None]
+        every = (rows.stop, *pictures.shape[2:])
         grain = torch.randn(every, generator=noise, device=pictures.device)[rows.start :: rows.step]
-        grain = grain[: len(pictures)]
-        grey = (pictures == pictures[:, :1]).all(dim=1, keepdim=True).all(3, True).all(2, True)
-        grain = torch.where(grey, grain[:, :1], grain)  # a grey picture stays grey
-        pictures = pictures + amount * grain
+        grain = grain[: len(pictures)] * amount
+        pictures[:, 0] += grain
+        for channel, axis in ((1, 1), (2, 2)):
+            pictures[:, channel] += torch.where(grey[:, None, None], grain, grain.flip(axis))
     return pictures
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from mtl_helpers.case_study import targets
-from mtl_helpers.case_study.instances import WAYS, separate
+from mtl_helpers.case_study.instances import GRID, LEVELS, WAYS, separate
 from mtl_helpers.case_study.model import predict
 from mtl_helpers.case_study.scores import THRESHOLDS, boundary_f1, match
 from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei
+
+Models = nn.Module | Sequence[nn.Module] | Callable[[Tensor], Mapping[str, Tensor]]
 
 _NEEDS = {
     "components": {"foreground"},
@@ -31,14 +33,19 @@ def possible_ways(names: Iterable[str]) -> list[str]:
 
 
 def evaluate(
-    models: nn.Module | Sequence[nn.Module], data: Nuclei, ways: Sequence[str] | None = None
+    models: Models,
+    data: Nuclei,
+    ways: Sequence[str] | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> list[dict[str, Any]]:
     """Measure every picture.
 
     Args:
-        models: a network, or several that each know other tasks: single-task networks together.
+        models: a network; several that each know other tasks: single-task networks together; or
+            any function that gives the maps of a picture uint8 [3, H, W].
         data: pictures with their true labels.
         ways: ways to separate nuclei; all that the tasks allow when left out.
+        levels: of the markers; ``instances.LEVELS`` when left out.
 
     Returns:
         One dictionary a picture: ``"name"``, ``"modality"``, ``"nuclei"`` (true ones); ``"ap"`` and
@@ -46,24 +53,68 @@ def evaluate(
         ``"foreground"`` (Dice), ``"boundary"`` (F1 within 2 pixels), ``"distance"`` (mean absolute
         error in nuclei), ``"count"`` (|expected - true| / (true + 1)), ``"modality_right"``.
     """
-    several = [models] if isinstance(models, nn.Module) else list(models)
     rows = []
     for i, picture in enumerate(data.images):
-        maps: dict[str, Tensor] = {}
-        for model in several:
-            maps.update(predict(model, picture))
-        rows.append(measure(maps, data.labels[i], data.modalities[i], ways))
+        maps = _maps(models, picture)
+        rows.append(measure(maps, data.labels[i], data.modalities[i], ways, levels))
         rows[-1] = {"name": data.names[i], **rows[-1]}
     return rows
 
 
+def _maps(models: Models, picture: Tensor) -> Mapping[str, Tensor]:
+    """Put together what several networks say of one picture."""
+    if not isinstance(models, (nn.Module, Sequence)):
+        return models(picture)
+    found: dict[str, Tensor] = {}
+    for model in [models] if isinstance(models, nn.Module) else models:
+        found.update(predict(model, picture))
+    return found
+
+
+def choose_levels(models: Models, data: Nuclei, at: int = 0) -> dict[str, float]:
+    """Choose the level of each kind of marker: the one with the highest score on these pictures.
+
+    Every network, with whatever heads, is given the same grid (``instances.GRID``) and the same
+    pictures, which must not be those that it is measured on. Of equal scores, the one nearest to
+    ``instances.LEVELS`` is taken.
+
+    Args:
+        models: as of :func:`evaluate`.
+        data: validation pictures.
+        at: number of the IoU threshold in ``scores.THRESHOLDS``; the first is 0.5.
+
+    Returns:
+        A level for each way of one kind of marker that the tasks allow, for ``separate``.
+
+    Raises:
+        ValueError: there are no pictures.
+    """
+    if not len(data):
+        raise ValueError("choose_levels needs at least one validation picture; found none")
+    maps = [_maps(models, picture) for picture in data.images]
+    chosen = {}
+    for way in (way for way in possible_ways(maps[0]) if way in GRID):
+
+        def score(level: float, way: str = way) -> float:
+            found = (separate(m, way, levels={way: level}) for m in maps)
+            return sum(float(match(f, t).ap[at]) for f, t in zip(found, data.labels, strict=True))
+
+        grid = sorted(GRID[way], key=lambda level: abs(level - LEVELS[way]))
+        chosen[way] = max(grid, key=score)  # the first of equal ones
+    return chosen
+
+
 def measure(
-    maps: Mapping[str, Tensor], label: Tensor, modality: str, ways: Sequence[str] | None = None
+    maps: Mapping[str, Tensor],
+    label: Tensor,
+    modality: str,
+    ways: Sequence[str] | None = None,
+    levels: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Measure what was predicted for one picture: see :func:`evaluate`."""
     row: dict[str, Any] = {"modality": modality, "nuclei": int(label.max()), "ap": {}, "f1": {}}
     for way in possible_ways(maps) if ways is None else ways:
-        found = match(separate(maps, way), label)
+        found = match(separate(maps, way, levels=levels), label)
         row["ap"][way], row["f1"][way] = found.ap.tolist(), found.f1.tolist()
     if "foreground" in maps:
         found, true = maps["foreground"] > 0.5, label > 0

@@ -3,7 +3,8 @@
 The same steps for every arm of the study: a mask, markers inside it, and each pixel of the mask to
 the marker that a flood reaches it from, over the relief of the mask's own distance transform. Only
 where the markers come from differs, and that is named by the heads *used*: so what a head teaches
-the trunk and what it does after training can be told apart. The thresholds are fixed, not tuned.
+the trunk and what it does after training can be told apart. Each kind of marker has one number, its
+level, which ``evaluate.choose_levels`` chooses on validation pictures by the same rule for all.
 """
 
 from __future__ import annotations
@@ -20,11 +21,22 @@ from torch import Tensor
 WAYS = ("components", "mask", "boundary", "distance", "both")
 SMALLEST = 12  # pixels; smaller pieces are dropped
 
+#: What is a marker, where nothing was chosen: least pixels between two peaks of the mask's distance
+#: transform; a pixel whose boundary is below, or whose distance is above, is in a nucleus's core.
+LEVELS: Mapping[str, float] = {"mask": 6, "boundary": 0.5, "distance": 0.5}
+#: What ``evaluate.choose_levels`` tries.
+GRID: Mapping[str, tuple[float, ...]] = {
+    "mask": (2, 3, 4, 6, 9, 13),
+    "boundary": (0.2, 0.35, 0.5, 0.65, 0.8),
+    "distance": (0.2, 0.3, 0.4, 0.5, 0.6, 0.7),
+}
+
 
 def separate(
     maps: Mapping[str, np.ndarray | Tensor],
     way: str = "distance",
     *,
+    levels: Mapping[str, float] | None = None,
     threshold: float = 0.5,
     smallest: int = SMALLEST,
 ) -> np.ndarray:
@@ -37,7 +49,8 @@ def separate(
         way: where the markers come from. ``"components"``: each connected piece of the mask is a
             nucleus. ``"mask"``: peaks of the mask's own distance transform. ``"boundary"``: pieces
             of the mask without the predicted boundary. ``"distance"``: pieces of the mask whose
-            predicted distance, smoothed by a pixel, is above 0.5. ``"both"``: what is in both.
+            predicted distance, smoothed by a pixel, is high. ``"both"``: what is in both.
+        levels: by kind of marker, instead of those of ``LEVELS``.
         threshold: probability from which a pixel is inside a nucleus.
         smallest: nuclei of fewer pixels are dropped.
 
@@ -46,10 +59,13 @@ def separate(
 
     Raises:
         KeyError: a map that ``way`` needs is missing.
-        ValueError: an unknown way, or maps of different shapes.
+        ValueError: an unknown way or level, or maps of different shapes.
     """
     if way not in WAYS:
         raise ValueError(f"unknown way to separate nuclei: {way!r}; use one of {', '.join(WAYS)}")
+    if unknown := set(levels or {}) - set(LEVELS):
+        raise ValueError(f"unknown level(s) {sorted(unknown)}; use some of {', '.join(LEVELS)}")
+    at = {**LEVELS, **(levels or {})}
     needed = {"boundary": ["boundary"], "distance": ["distance"], "both": ["boundary", "distance"]}
     names = ["foreground", *needed.get(way, [])]
     if missing := [name for name in names if name not in maps]:
@@ -64,20 +80,20 @@ def separate(
         return _without_crumbs(ndimage.label(mask)[0], smallest)
     height = ndimage.gaussian_filter(ndimage.distance_transform_edt(mask), 1.0)
     if way == "mask":
-        markers = _peaks(height, mask)
+        markers = _peaks(height, mask, int(at["mask"]))
     else:
         core = mask.copy()
         if "boundary" in arrays:
-            core &= arrays["boundary"] < 0.5
+            core &= arrays["boundary"] < at["boundary"]
         if "distance" in arrays:
-            core &= ndimage.gaussian_filter(arrays["distance"], 1.0) > 0.5
+            core &= ndimage.gaussian_filter(arrays["distance"], 1.0) > at["distance"]
         markers = ndimage.label(core)[0]
     return _without_crumbs(_flood(height, markers, mask), smallest)
 
 
-def _peaks(height: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """Number the places that are the highest within 6 pixels: int32 [H, W]."""
-    places = peak_local_max(height, min_distance=6, labels=inside, exclude_border=False)
+def _peaks(height: np.ndarray, inside: np.ndarray, apart: int) -> np.ndarray:
+    """Number the places that are the highest within so many pixels: int32 [H, W]."""
+    places = peak_local_max(height, min_distance=apart, labels=inside, exclude_border=False)
     markers = np.zeros(height.shape, np.int32)
     markers[tuple(places.T)] = np.arange(1, len(places) + 1)
     return markers
@@ -107,7 +123,12 @@ def _array(values: np.ndarray | Tensor) -> np.ndarray:
     return np.asarray(values, dtype=np.float32)
 
 
-def classical(image: np.ndarray | Tensor, *, smallest: int = SMALLEST) -> np.ndarray:
+def classical(
+    image: np.ndarray | Tensor,
+    *,
+    levels: Mapping[str, float] | None = None,
+    smallest: int = SMALLEST,
+) -> np.ndarray:
     """Separate nuclei without learning: Otsu's threshold, then ``way="mask"``.
 
     Where less than half of the picture is bright, the nuclei are taken to be what is bright, else
@@ -115,13 +136,22 @@ def classical(image: np.ndarray | Tensor, *, smallest: int = SMALLEST) -> np.nda
 
     Args:
         image: uint8 [3, H, W].
+        levels: as of :func:`separate`.
         smallest: nuclei of fewer pixels are dropped.
+
+    Returns:
+        A label map, int32 [H, W]; 0 is background.
 
     Source: Otsu 1979, doi:10.1109/TSMC.1979.4310076.
     """
+    return separate({"foreground": otsu_mask(image)}, "mask", levels=levels, smallest=smallest)
+
+
+def otsu_mask(image: np.ndarray | Tensor) -> np.ndarray:
+    """Give the mask of :func:`classical`: uint8 [3, H, W] -> bool [H, W]."""
     grey = np.asarray(image).astype(np.float32).mean(axis=0)
     smooth = ndimage.gaussian_filter(grey, 1.0)
     bright = smooth > threshold_otsu(smooth)
     if bright.mean() > 0.5:
         bright = ~bright
-    return separate({"foreground": bright}, "mask", smallest=smallest)
+    return bright

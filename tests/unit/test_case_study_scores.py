@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mtl_helpers.case_study import scores, targets
-from mtl_helpers.case_study.instances import WAYS, classical, separate
+from mtl_helpers.case_study.instances import (
+    GRID,
+    LEVELS,
+    WAYS,
+    classical,
+    otsu_mask,
+    separate,
+)
 from mtl_helpers.datasets.nuclei import draw_nuclei
 
 TWO = np.array(  # two nuclei that touch, and one in the corner
@@ -256,8 +263,23 @@ def test_only_the_maps_that_a_way_names_are_used():
         np.testing.assert_array_equal(separate(spoilt, way), separate(maps, way))
 
 
+def test_levels_say_what_a_marker_is():
+    maps = maps_of(two_discs())  # 18 pixels apart
+    for way, low, high in (("mask", 3, 25), ("boundary", 0.5, 1.1), ("distance", 0.5, -0.1)):
+        assert separate(maps, way, levels={way: low}).max() == 2
+        assert separate(maps, way, levels={way: high}).max() == 1
+        default = separate(maps, way)
+        np.testing.assert_array_equal(default, separate(maps, way, levels={way: LEVELS[way]}))
+        assert LEVELS[way] in GRID[way]
+    low, high = {"boundary": 1.1, "distance": 0.5}, {"boundary": 1.1, "distance": -0.1}
+    assert separate(maps, "both", levels=low).max() == 2
+    assert separate(maps, "both", levels=high).max() == 1
+
+
 def test_what_separate_refuses():
     maps = maps_of(two_discs())
+    with pytest.raises(ValueError, match=r"unknown level\(s\) \['count'\]; use some of mask"):
+        separate(maps, "mask", levels={"count": 1})
     with pytest.raises(ValueError, match="unknown way to separate nuclei: 'magic'"):
         separate(maps, "magic")
     with pytest.raises(KeyError, match=r"missing \['distance'\]"):
@@ -273,3 +295,6 @@ def test_without_learning():
     for seen in (picture, 255 - picture):  # bright on dark, dark on bright
         m = scores.match(classical(torch.tensor(seen)), discs * (1 + (x > 40)), (0.8,))
         assert m.ap.tolist() == [1]
+        assert (otsu_mask(seen) == discs).mean() > 0.97
+    assert classical(picture, levels={"mask": 60}).max() == 2  # two pieces, whatever the level
+    assert classical(picture, smallest=1000).max() == 0
