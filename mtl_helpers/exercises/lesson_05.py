@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.overrides import TorchFunctionMode
 
 from mtl_helpers.exercises.answers import NotAttemptedError, compare, draws, is_empty, same
 from mtl_helpers.exercises.core import exercise
@@ -41,11 +42,14 @@ def normalisation(answer: type[nn.Module]) -> str | None:
     shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
     count = sum(p.numel() for p in layer.parameters())
     x = 50 + 4 * _drawn(_seeded(0), 6, 3)
-    out = layer(x)
+    with _Calls() as calls:
+        out = layer(x)
     if not isinstance(out, Tensor):
         raise NotAttemptedError if is_empty(out) else TypeError("forward must give a tensor")
     if any(isinstance(module, _BatchNorm) for module in layer.modules()):
         return "that is PyTorch's own layer; here the point is to write it out."
+    if used := calls.names & {"batch_norm", "instance_norm", "layer_norm", "group_norm"}:
+        return f"{min(used)} is PyTorch's own function; here the point is to write it out."
     out = out.detach()
     if out.shape != x.shape:
         return f"inputs of shape {list(x.shape)} come out with shape {list(out.shape)}."
@@ -67,6 +71,18 @@ def normalisation(answer: type[nn.Module]) -> str | None:
             "The mean and the variance are computed, not learned."
         )
     return _wrong_learning(layer, x)
+
+
+class _Calls(TorchFunctionMode):
+    """Note the names of the functions of torch that run inside."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **(kwargs or {}))
 
 
 def _reference(x: Tensor, gamma: Any = 1.0, beta: Any = 0.0, eps: float = EPS) -> Tensor:
@@ -120,7 +136,9 @@ def _wrong_learning(layer: nn.Module, x: Tensor) -> str | None:
         return "keep gamma and beta in two parameters of 3 numbers each."
     weigh = _drawn(_seeded(1), *x.shape)
     results = []
-    for gamma, beta in (sets, sets[::-1]):
+    one, other = sets
+    # also gamma = 1 + a learned number that starts at 0
+    for gamma, beta in ((one, other), (other, one), (one + 1, other), (other + 1, one)):
         gamma, beta = (v.clone().requires_grad_() for v in (gamma, beta))
         inputs = x.clone().requires_grad_()
         out = _reference(inputs, gamma, beta)
@@ -263,9 +281,6 @@ def saved(answer: Callable[..., Any]) -> str | None:
     for _ in range(5):
         model(5 + 3 * _drawn(_seeded(0), 16, 3))
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    x = 5 + 3 * _drawn(_seeded(1), 8, 3)
-    wanted = model.eval()(x).detach()
-    model.train()
     state = answer(model)
     if same(model.state_dict(), before) is not None:
         return "your function changed the model; saving must leave it as it is."
@@ -281,21 +296,31 @@ def saved(answer: Callable[..., Any]) -> str | None:
         return f"a new model has no place for {', '.join(more)}."
     if (difference := same(dict(state), before)) is not None:
         return f"the checkpoint does not hold what the model holds: {difference}."
+    if changed := [name for name in before if _kind(state[name]) not in (None, before[name].dtype)]:
+        return (
+            f"{changed[0]} has another number type in the checkpoint, {_kind(state[changed[0]])} "
+            f"instead of {before[changed[0]].dtype}: digits are lost."
+        )
     for _ in range(3):  # training goes on
         model(-9 * _drawn(_seeded(2), 16, 3))
     with torch.no_grad():
         for p in model.parameters():
             p.add_(1.0)
+    live = [name for name in before if same(state[name], before[name]) is not None]
+    if live:
+        return (
+            f"the checkpoint went on learning with the model ({', '.join(live)}): state_dict() "
+            "gives the live tensors. Copy each of them."
+        )
     try:
         other.load_state_dict(dict(state))
     except (RuntimeError, TypeError, AttributeError) as error:
         return f"a new model cannot load it: {' '.join(str(error).split())[:120]}"
-    if same(other.eval()(x), wanted) is not None:
-        return (
-            "the checkpoint went on learning with the model: state_dict() gives the live tensors. "
-            "Copy each of them."
-        )
     return None
+
+
+def _kind(value: Any) -> torch.dtype | None:
+    return value.dtype if isinstance(value, Tensor) else None
 
 
 @exercise(
@@ -357,7 +382,32 @@ def one_pass(answer: Callable[..., Any]) -> str | None:
         return "each task's rows went through the other task's head."
     if difference := same(dict(found), wanted):
         return f"the averages are right, an output is not: {difference}."
-    return None
+    if not all(value.requires_grad for value in found.values()):
+        return "the outputs are right, and no gradient comes back: leave out no_grad and detach."
+    for value in found.values():
+        first = trunk[0].weight
+        if torch.autograd.grad(value.sum(), first, retain_graph=True, allow_unused=True)[0] is None:
+            return (
+                "the outputs are right, and no gradient reaches the trunk: are its features "
+                "detached, or under no_grad?"
+            )
+    return _other_rows(answer, twin, twin_heads, g)
+
+
+def _other_rows(
+    answer: Callable[..., Any], trunk: nn.Module, heads: nn.ModuleDict, g: torch.Generator
+) -> str | None:
+    """Ask again, with other numbers of rows and the tasks in the other order."""
+    inputs = {"shifted": 4 + _drawn(g, 4, 3), "plain": _drawn(g, 5, 3)}
+    parts = copy.deepcopy(trunk)(torch.cat(list(inputs.values()))).split([4, 5])
+    wanted = {name: heads[name](z) for name, z in zip(inputs, parts, strict=True)}
+    found = answer(copy.deepcopy(trunk), copy.deepcopy(heads), inputs)
+    if isinstance(found, Mapping) and same(dict(found), wanted) is None:
+        return None
+    return (
+        "right for 6 rows of plain and 3 of shifted; with 4 rows of shifted first and then 5 of "
+        "plain it is not. Take names and numbers of rows from `inputs`."
+    )
 
 
 @exercise(

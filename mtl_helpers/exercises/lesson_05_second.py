@@ -169,6 +169,8 @@ def steady(answer: Callable[..., Any]) -> str | None:
             return "the forward pass changed the model's mode; that is the business of the caller."
         if problem := _train_problem(out, features, p):
             return problem
+        if torch.autograd.grad(out.sum(), model.first.weight, allow_unused=True)[0] is None:
+            return "no gradient reaches the first layer: leave out detach."
         if torch.equal(out, model(inputs)):
             return "two training passes have the same mask: leave the random seed alone."
     return None
@@ -197,8 +199,15 @@ def _train_problem(out: Tensor, features: Tensor, p: float) -> str | None:
     if (out == 0).any():
         return "you dropped outputs of the head; drop the features that go into it."
     alive = features > 0
+    if (out[~alive] < 1).any():
+        return (
+            "features that were 0 come out below 0: ordinary dropout, F.dropout, leaves a 0 at 0."
+        )
     if (out[~alive] != 1).any():
-        return "you dropped the inputs; drop the features, after the ReLU."
+        return (
+            "features that were 0 come out as something else: ordinary dropout leaves a 0 at 0, "
+            "and the inputs are not what to drop. Drop the features, after the ReLU."
+        )
     gone = float((out[alive] == 1).to(F64).mean())
     if gone == 0:
         return "now nothing is dropped while training either: the network lost its dropout."

@@ -76,7 +76,8 @@ def train_and_eval(batch: int = 8, shift: float = 0.0, mode: str = "train") -> P
     outputs = {"train": (x - mean) / spread, "eval": x / (1 + EPS) ** 0.5}
     figure, (left, right) = new_figure(2, width=8.2)
     _scatter(left, x, outputs, mode)
-    label(left, "ink that goes in", "what comes out", "one batch, both modes")
+    unit = "(standard deviations)"
+    label(left, f"ink that goes in {unit}", f"what comes out {unit}", "one batch, both modes")
     look = {"color": MODES["train"], "alpha": _weight(mode, "train"), "histtype": "stepfilled"}
     right.hist(many.tolist(), bins=torch.linspace(*SEEN, 97).tolist(), **look)
     right.axvline(
@@ -84,7 +85,7 @@ def train_and_eval(batch: int = 8, shift: float = 0.0, mode: str = "train") -> P
         alpha=_weight(mode, "eval"),
     )  # fmt: skip
     right.set_xlim(*SEEN)
-    label(right, "what comes out for the marked digit", "batches", "one digit, 300 batches")
+    label(right, f"output of the marked digit {unit}", "batches", "one digit, 300 batches")
     says = (
         f"Batches of {batch}, shift {shift:+g}. This batch comes out with mean "
         f"{_plain(outputs[mode].mean())} in {mode} mode. The marked digit comes out as "

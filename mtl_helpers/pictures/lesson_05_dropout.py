@@ -87,11 +87,12 @@ def rate_explorer(
         ends = {(task, one): every_end[read_at, task, one] for task in tasks for one in rates}
         for task in tasks:
             _by_setting(right, rates, [ends[task, one] for one in rates], task)
-        right.axvline(rate, color=BLACK, linewidth=1.2, linestyle="dotted")
         right.set_ylim(0, None)
+        right.set_ylim(0, 1.15 * right.get_ylim()[1])
+        below_legend = 0.88  # share of the axis
+        chosen = {"color": BLACK, "linewidth": 1.2, "linestyle": "dotted"}
+        right.axvline(rate, ymax=below_legend, **chosen)
         right.legend(loc="upper center", ncols=2, frameon=False, fontsize="x-small")
-        low, high = right.get_ylim()
-        right.set_ylim(low, high * 1.15)
         label(right, "rate", "validation loss", f"at the {read_at} of each run")
         return Picture(figure, _rate_says(rate, read_at, tasks, rates, curves, ends))
 
@@ -247,8 +248,12 @@ def gap_explorer(rows: Rows) -> Callable[[int, float, str], Picture]:
         for rho in related:
             gaps[rho] = [mean_interval(np.diff(losses[examples, rho, k])[:, 0]) for k in counts]
             ends = ([getattr(i, end) for i in gaps[rho]] for end in ("mean", "low", "high"))
-            chosen = {"linewidth": 2.6 if rho == relatedness else 1.0, "color": shades[rho]}
-            band(right, range(len(counts)), *ends, f"ρ = {rho:g}", **chosen)
+            mean, low, high = ends
+            if rho != relatedness:  # the intervals of all four would hide one another
+                low = high = mean
+            width = 2.6 if rho == relatedness else 1.0
+            look = {"linewidth": width, "color": shades[rho]}
+            band(right, range(len(counts)), mean, low, high, f"ρ = {rho:g}", **look)
         right.set_ylim(0, tops[examples, "gap"])
         right.legend(loc="upper right", ncols=3, frameon=False, fontsize="x-small")
         label(right, "tasks that share the trunk", "test minus training", "generalisation gap")

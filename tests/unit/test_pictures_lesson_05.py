@@ -155,6 +155,16 @@ def test_checks_accept_another_right_way():
 
     assert check.normalisation(Own).status == "right"
 
+    class FromZero(Own):
+        def forward(self, x):
+            return super().forward(x) + (x - x.mean(0)) / (x.var(0, correction=0) + 1e-5).sqrt()
+
+        def __init__(self, features):
+            super().__init__(features)
+            nn.init.zeros_(self.a)  # gamma is 1 + a
+
+    assert check.normalisation(FromZero).status == "right"
+
     def moved(mean, var, x, momentum):
         return torch.lerp(mean, x.mean(0), momentum), torch.lerp(var, x.var(0), momentum)
 

@@ -38,6 +38,15 @@ def test_rate_explorer_says_the_chosen_rate_and_the_lowest():
     assert "rate 0.8" in pictures.rate_explorer(rate_rows(best=0.8))(0.0, "end").says
 
 
+def test_the_line_of_the_chosen_rate_stays_below_the_legend():
+    right = pictures.rate_explorer(rate_rows())(0.4, "end").figure.axes[1]
+    right.figure.draw_without_rendering()
+    legend = right.get_legend().get_window_extent().transformed(right.transAxes.inverted())
+    dotted = next(line for line in right.lines if line.get_linestyle() == ":")
+    assert max(dotted.get_ydata()) <= legend.y0
+    assert max(max(line.get_ydata()) for line in right.lines if line is not dotted) > 1
+
+
 def test_rate_explorer_reads_the_best_step():
     rows = rate_rows()
     for row in rows:
@@ -119,6 +128,14 @@ def test_gap_explorer_draws_at_every_corner():
         assert not cut_off(figure)
         thick = [line for line in figure.axes[1].lines if line.get_linewidth() > 2]
         assert [line.get_label() for line in thick] == [f"ρ = {rho:g}"]
+
+
+def test_gap_explorer_shades_the_interval_of_the_chosen_relatedness_only():
+    rows = [{**row, "test": row["test"] + 0.1 * row["seed"]} for row in gap_rows()]
+    right = pictures.gap_explorer(rows)(20, 1.0).figure.axes[1]
+    lines = [np.ptp(line.get_ydata()) for line in right.lines]
+    areas = [np.ptp(area.get_paths()[0].vertices[:, 1]) for area in right.collections]
+    assert [bool(a > 1.05 * b) for a, b in zip(areas, lines, strict=True)] == [False, True]
 
 
 def test_gap_explorer_keeps_its_axes_while_the_training_changes():

@@ -79,6 +79,22 @@ SLIPS = {
             "flow through them",
         ),
         (
+            BARE.format(
+                "self.both = nn.Parameter(torch.tensor([[1.0], [0.0]]).repeat(1, features))",
+                "self.both[0] * ",
+            ).rstrip()
+            + " + self.both[1]",
+            "in two parameters",
+        ),
+        (
+            NORMALISATION.format("F.batch_norm(x, None, None, self.gamma, self.beta, True)"),
+            "batch_norm is PyTorch's own function",
+        ),
+        (
+            NORMALISATION.format("torch.layer_norm(x.T, x.T.shape[1:]).T * self.gamma + self.beta"),
+            "layer_norm is PyTorch's own function",
+        ),
+        (
             "class Normalisation(nn.BatchNorm1d):\n    pass",
             "PyTorch's own layer",
         ),
@@ -138,6 +154,16 @@ SLIPS = {
             SAVED + "{n: torch.zeros_like(v) for n, v in model.state_dict().items()}",
             "does not hold what the model holds",
         ),
+        (
+            SAVED + "{n: v.clone().float() if v.is_floating_point() else v.clone() "
+            "for n, v in model.state_dict().items()}",
+            "another number type",
+        ),
+        (
+            SAVED + "{n: v.clone() if v.is_floating_point() else v "
+            "for n, v in model.state_dict().items()}",
+            "with the model (1.num_batches_tracked)",
+        ),
     ],
     "05.5": [
         (
@@ -186,6 +212,28 @@ SLIPS = {
                 "    return {n: heads[n](z) for n, z in zip(inputs, parts)}"
             ),
             "where the first task's rows end",
+        ),
+        (
+            PASS.format(
+                "parts = trunk(both).detach().split([len(x1), len(x2)])\n"
+                "    return {n: heads[n](z) for n, z in zip(inputs, parts)}"
+            ),
+            "no gradient reaches the trunk",
+        ),
+        (
+            "def one_pass(trunk, heads, inputs):\n"
+            "    x1, x2 = inputs.values()\n"
+            "    with torch.no_grad():\n"
+            "        parts = trunk(torch.cat([x1, x2])).split([len(x1), len(x2)])\n"
+            "        return {n: heads[n](z) for n, z in zip(inputs, parts)}",
+            "no gradient comes back",
+        ),
+        (
+            PASS.format(
+                "z = trunk(both)\n"
+                "    return {'plain': heads['plain'](z[:6]), 'shifted': heads['shifted'](z[6:])}"
+            ),
+            "with 4 rows of shifted first",
         ),
     ],
     "05.6": [
@@ -299,7 +347,18 @@ SLIPS |= {
                 "inputs = F.dropout(inputs, self.p, self.training)\n"
                 "    return self.head(torch.relu(self.first(inputs)))"
             ),
-            "you dropped the inputs",
+            "the inputs are not what to drop",
+        ),
+        (
+            STEADY.format("return self.head(F.alpha_dropout(features, self.p, self.training))"),
+            "come out below 0",
+        ),
+        (
+            STEADY.format(
+                "features = features.detach()\n"
+                "    return self.head(F.dropout(features, self.p, self.training))"
+            ),
+            "no gradient reaches the first layer",
         ),
         (
             STEADY.format("return self.head(F.dropout(features, 0.5, self.training))"),
