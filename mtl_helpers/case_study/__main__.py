@@ -18,6 +18,7 @@ from mtl_helpers.case_study import (
     instances,
     model,
     scores,
+    speed,
     study,
     targets,
     tasks,
@@ -28,6 +29,7 @@ from mtl_helpers.datasets import nuclei as nuclei_module
 from mtl_helpers.recorded import origin_of, record
 
 CODE = [nuclei_module, batches, evaluate, instances, model, scores, study, targets, tasks, train]
+SPEED_CODE = [nuclei_module, batches, model, speed, targets, tasks, train]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -53,9 +55,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--devices", type=int, default=1, help="GPUs, or processes, that share each batch"
     )
+    parser.add_argument(
+        "--speed", action="store_true", help="measure how fast training is, and answer nothing"
+    )
     parser.add_argument("--download", action="store_true", help="fetch the real pictures")
     parser.add_argument(
-        "--record", metavar="NAME", help="write the runs to data/results/NAME.json at the end"
+        "--record", metavar="NAME", help="write what was found to data/results/NAME.json at the end"
     )
     options = parser.parse_args(arguments)
     profile = PROFILES[options.profile]
@@ -63,6 +68,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"--devices must be at least 1; found {options.devices}")
     if options.device == "auto":
         options.device = "cuda" if torch.cuda.is_available() else "cpu"
+    if options.speed:
+        for name in ("question", "seeds", "minutes", "out", "devices"):
+            if getattr(options, name) != parser.get_default(name):
+                parser.error(f"--speed measures one process and runs no study; leave out --{name}")
+        return _speed(options, profile)
     fabric = Fabric(
         accelerator=options.device,
         devices=options.devices,
@@ -101,6 +111,47 @@ def main(arguments: Sequence[str] | None = None) -> int:
             origin=origin,
         )
         print(f"recorded in {written}")
+    return 0
+
+
+def _speed(options: argparse.Namespace, profile: study.Profile) -> int:
+    """Measure the speed of training; give the exit status."""
+    if options.device == "cuda" and not torch.cuda.is_available():
+        print("error: --device cuda: PyTorch finds no GPU here", file=sys.stderr)
+        return 1
+    count, settings = speed.Count.usual(options.device), profile.settings
+    origin = origin_of(SPEED_CODE)
+    try:
+        data = study.prepare(profile, download=options.download)
+        rows = speed.measure_speed(
+            settings,
+            data.training_tiles(1.0, settings.seed),
+            options.device,
+            count=count,
+            compiled=options.device == "cuda" or options.profile == "quick",
+        )
+        if options.record:
+            written = record(
+                options.record,
+                question="What makes training faster, and by how much?",
+                configuration={
+                    "profile": options.profile,
+                    "warm_up_steps": count.warm_up,
+                    "timed_steps": count.steps,
+                    "workers": count.workers,
+                    "threads": torch.get_num_threads(),
+                    "peaks": speed.PEAKS,
+                    **asdict(profile),
+                },
+                seeds=[settings.seed],
+                rows=rows,
+                code=SPEED_CODE,
+                origin=origin,
+            )
+            print(f"recorded in {written}")
+    except (OSError, ValueError, FloatingPointError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

@@ -50,7 +50,7 @@ def test_crops_and_targets_of_a_batch_are_made_faster_than_one_by_one(drawn):
             "one by one": lambda: one_by_one(drawn, source, rng),
         },
         "batch",
-        rounds=7,
+        rounds=25,
     )
     print("times a batch made at once:", {k: round(v, 2) for k, v in ratios.items()})
     assert ratios["one by one"] >= 3
