@@ -12,6 +12,8 @@ import pytest
 
 import mtl_helpers.recorded as recorded
 from mtl_helpers import studies
+from mtl_helpers.case_study import study as case_study
+from mtl_helpers.case_study.train import Settings
 from mtl_helpers.recorded import load, results_folder
 from mtl_helpers.studies import Sample, Study, all_studies, rerun_sample
 from mtl_helpers.studies.__main__ import main
@@ -71,7 +73,33 @@ def test_a_sample_of_every_recorded_study_gives_its_rows_again(study):
 
 
 def test_every_recorded_file_belongs_to_a_study():
-    assert {path.stem for path in results_folder().glob("*.json")} <= set(KNOWN)
+    there = {path.stem for path in results_folder().glob("*.json")}
+    assert {name for name in there if not name.startswith("10_")} <= set(KNOWN)
+    questions = {f"10_{gpu}{name}" for gpu in ("", "gpu_") for name in case_study.QUESTIONS}
+    assert {name for name in there if name.startswith("10_")} <= {
+        *questions, "10_speed", "10_speed_cpu"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "study", [f"10_{gpu}{name}" for gpu in ("", "gpu_") for name in case_study.QUESTIONS]
+)
+def test_the_case_study_is_recorded_whole(study):
+    """Every arm with every seed, once; its pictures are too many for a sample to run again."""
+    found, question = load(study, missing_ok=True), study.rpartition("_")[2]
+    if not found.measured:
+        pytest.skip("not measured: python -m mtl_helpers.case_study")
+    known = {field.name for field in dataclasses.fields(Settings)}
+    assert set(found.configuration["settings"]) == known
+    arms = case_study.arms(question, case_study.PROFILES[found.configuration["profile"]].settings)
+    rows = [(row["question"], row["arm"], row["seed"]) for row in found.rows]
+    expected = {(question, arm.name, seed) for arm in arms for seed in found.seeds}
+    assert len(rows) == len(expected) and set(rows) == expected
+    assert len(found.seeds) >= 5 and not found.dirty
+    assert len({row["made"] for row in found.rows}) == 1
+    for row in found.rows:
+        for way, values in row["all"]["ap"].items():
+            assert len(values) == 10 and all(0 <= v <= 1 for v in values), way
 
 
 def test_a_study_is_recorded_whole():
