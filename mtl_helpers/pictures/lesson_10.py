@@ -22,6 +22,8 @@ from mtl_helpers.case_study.instances import GRID, LEVELS, WAYS, separate
 from mtl_helpers.case_study.model import predict
 from mtl_helpers.case_study.scores import THRESHOLDS, match
 from mtl_helpers.case_study.study import QUESTIONS
+from mtl_helpers.case_study.study import arms as arms_that_answer
+from mtl_helpers.case_study.train import Settings
 from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei
 from mtl_helpers.figures import (
     BLACK,
@@ -651,52 +653,55 @@ def measures_table(rows: Sequence[Mapping[str, Any]], part: str = "all") -> str:
     return "\n".join(lines)
 
 
-def left_out(
+def effects(
     rows: Sequence[Mapping[str, Any]], part: str = "all"
 ) -> dict[tuple[str, str], Interval]:
-    """Say what each task gains when another is left out of the five.
+    """Say what adding a task does to the others' own measures, over all sets it can be added to.
+
+    All subsets of the tasks are a factorial design: for each seed, the mean over the pairs of sets
+    that differ in this task alone. The intervals are over seeds, 95 %.
 
     Returns:
-        By (task left out, task measured) the paired difference of the task's own measure, turned so
-        that more is better, with its 95 % interval.
+        By (task added, task measured) the change of the measure, turned so that more is better.
     """
-    measures = {"modality" if n == "modality_right" else n: n for n in HIGHER_IS_BETTER}
-    by_arm: dict[str, dict[int, Mapping[str, Any]]] = {}
+    sets = {arm.name: frozenset(arm.networks[0]) for arm in arms_that_answer("which", Settings())}
+    measures = {n.removesuffix("_right"): n for n in HIGHER_IS_BETTER}
+    found: dict[frozenset[str], dict[int, Mapping[str, Any]]] = {}
     for row in rows:
-        by_arm.setdefault(row["arm"], {})[row["seed"]] = row[part]
-    every = by_arm.get("all five tasks", {})
-    pairs = [
-        (gone, name)
-        for gone in measures
-        for name in measures
-        if gone != name and f"without {gone}" in by_arm
-    ]
-    found = {}
-    for gone, name in pairs:
-        arm, key = by_arm[f"without {gone}"], measures[name]
-        seeds = sorted(set(arm) & set(every))
-        if len(seeds) > 1:
-            after, before = ([side[seed][key] for seed in seeds] for side in (arm, every))
-            sides = (after, before) if HIGHER_IS_BETTER[key] else (before, after)
-            found[gone, name] = paired_interval(*sides)
-    return found
+        if row["arm"] in sets:
+            found.setdefault(sets[row["arm"]], {})[row["seed"]] = row[part]
+    changes: dict[tuple[str, str], Interval] = {}
+    for added in list(measures)[1:]:
+        for name, key in measures.items():
+            by_seed: dict[int, list[float]] = {}
+            for less, scores in found.items():
+                more = found.get(less | {added})
+                if name in less and added not in less and more:
+                    for seed in set(scores) & set(more):
+                        change = more[seed][key] - scores[seed][key]
+                        by_seed.setdefault(seed, []).append(change)
+            sign = 1 if HIGHER_IS_BETTER[key] else -1
+            if len(by_seed) > 1:
+                means = [sign * float(np.mean(by_seed[seed])) for seed in sorted(by_seed)]
+                changes[added, name] = mean_interval(means)
+    return changes
 
 
-def left_out_table(rows: Sequence[Mapping[str, Any]], part: str = "all") -> str:
-    """Write :func:`left_out` as a table; ``*`` marks an interval without zero."""
-    found = left_out(rows, part)
+def effects_table(rows: Sequence[Mapping[str, Any]], part: str = "all") -> str:
+    """Write :func:`effects` as a table; ``*`` marks an interval without zero."""
+    found = effects(rows, part)
     if not found:
         return f"who helps and who harms: {NOT_MEASURED}"
-    names = list(dict.fromkeys(name for _, name in found))
-    names.sort(key=lambda name: [*HIGHER_IS_BETTER, "modality"].index(name))
-    lines = [f"{'left out':10}" + "".join(f"{name:>13}" for name in names)]
-    for gone in dict.fromkeys(gone for gone, _ in found):
+    order = [n.removesuffix("_right") for n in HIGHER_IS_BETTER]
+    names = [name for name in order if any(name == other for _, other in found)]
+    lines = [f"{'added':10}" + "".join(f"{name:>13}" for name in names)]
+    for added in dict.fromkeys(added for added, _ in found):
         texts = []
         for name in names:
-            gap = found.get((gone, name))
+            gap = found.get((added, name))
             sure = "*" if gap is not None and gap.excludes_zero else " "
             texts.append(f"{'·' if gap is None else format(gap.mean, '+.3f')}{sure}")
-        lines.append(f"{gone:10}" + "".join(f"{text:>13}" for text in texts).rstrip())
+        lines.append(f"{added:10}" + "".join(f"{text:>13}" for text in texts).rstrip())
     return "\n".join(lines)
 
 

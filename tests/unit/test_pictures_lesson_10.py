@@ -275,24 +275,45 @@ def test_rivals_are_compared_with_one_arm():
     assert pictures.rivals_table([], "all five tasks").endswith("not measured")
 
 
-def test_who_gains_when_another_task_is_left_out():
-    rows = [row("all five tasks", seed) for seed in range(3)]
+def test_what_adding_a_task_does_is_averaged_over_all_sets():
+    def made(arm, seed, **measures):
+        return {"arm": arm, "seed": seed, "all": measures}
+
+    rows = []
     for seed in range(3):
-        freed = row("without distance", seed)
-        freed["all"] = {**freed["all"], "boundary": 0.85 + 0.01 * seed, "count": 0.04}
-        del freed["all"]["distance"]
-        rows.append(freed)
-    found = pictures.left_out(rows)
-    assert list(found) == [("distance", n) for n in ("foreground", "boundary", "count", "modality")]
-    assert found["distance", "boundary"].mean == pytest.approx(0.06)
-    assert found["distance", "count"].mean == pytest.approx(0.06)  # a smaller error is better
-    assert found["distance", "foreground"].mean == 0
-    table = pictures.left_out_table(rows).splitlines()
-    assert table[0].split() == ["left", "out", "foreground", "boundary", "count", "modality"]
-    assert table[1].split() == ["distance", "+0.000", "+0.060*", "+0.060*", "+0.000"]
-    assert pictures.left_out_table(ROWS).endswith("not measured")
-    rows += [row("without count", seed) for seed in range(3)]
-    assert pictures.left_out_table(rows).splitlines()[2].split()[3:5] == ["+0.000", "·"]
+        tilt = 0.01 * seed
+        rows += [
+            made("foreground + boundary", seed, foreground=0.9, boundary=0.8),
+            made(
+                "foreground + boundary + distance",
+                seed,
+                foreground=0.9,
+                boundary=0.5 + tilt,
+                distance=0.2,
+            ),
+            made("foreground + boundary + count", seed, foreground=0.9, boundary=0.72, count=0.5),
+            made(
+                "without modality",
+                seed,
+                foreground=0.9,
+                boundary=0.6 + tilt,
+                count=0.9,
+                distance=0.1,
+            ),
+        ]
+    found = pictures.effects(rows)
+    assert found["distance", "boundary"].mean == pytest.approx((-0.29 - 0.11) / 2)
+    assert found["distance", "boundary"].high < 0
+    assert found["distance", "count"].mean == pytest.approx(-0.4)  # a larger error is worse
+    assert found["count", "boundary"].mean == pytest.approx((-0.08 + 0.1) / 2)
+    assert found["count", "foreground"].mean == 0 and ("boundary", "foreground") not in found
+    table = [line.split() for line in pictures.effects_table(rows).splitlines()]
+    assert table == [
+        ["added", "foreground", "boundary", "distance", "count"],
+        ["distance", "+0.000", "-0.200*", "·", "-0.400*"],
+        ["count", "+0.000", "+0.010*", "+0.100*", "·"],
+    ]
+    assert pictures.effects_table(ROWS[:0]).endswith("not measured")
 
 
 def test_ranking_sorts_by_what_the_trunk_learned_and_widens_for_many_comparisons():
