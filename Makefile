@@ -20,7 +20,7 @@ setup: ## prepare .venv (nothing to do, and no network, when it is up to date)
 	@$(call bootstrap)
 
 lab: setup ## open JupyterLab on the first lesson
-	@$(PY) -m mtl_helpers.notebooks lab $(ARGS)
+	@$(PY) -m mtl_helpers.teaching.notebooks lab $(ARGS)
 
 test: setup ## everything that should hold, and every notebook against its stored outputs
 	OMP_NUM_THREADS=1 $(PYTEST) tests notebooks $(NBVAL) $(ARGS)
@@ -36,18 +36,18 @@ test-threads: setup
 	OMP_NUM_THREADS=2 $(PYTEST) notebooks $(NBVAL) -n 1
 
 test-twice: setup
-	$(PY) -m mtl_helpers.notebooks execute --check
+	$(PY) -m mtl_helpers.teaching.notebooks execute --check
 
 execute: setup ## run the notebooks from a clean kernel and store their outputs
-	$(PY) -m mtl_helpers.notebooks execute $(ARGS)
+	$(PY) -m mtl_helpers.teaching.notebooks execute $(ARGS)
 
 lint: setup ## ruff over code and notebooks, and the form of the notebook files
 	$(PY) -m ruff check
 	$(PY) -m ruff format --check
-	$(PY) -m mtl_helpers.notebooks canonical --check
+	$(PY) -m mtl_helpers.teaching.notebooks canonical --check
 
 results: setup ## run the recorded studies again (long)
-	$(PY) -m mtl_helpers.studies $(ARGS)
+	$(PY) -m mtl_helpers.teaching.studies $(ARGS)
 
 benchmarks: setup ## the timed tests
 	OMP_NUM_THREADS=1 $(PYTEST) tests/benchmarks -m benchmark $(ARGS)

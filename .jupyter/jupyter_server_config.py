@@ -10,7 +10,7 @@ import warnings
 
 import zmq
 
-from mtl_helpers.notebooks import pre_save_hook
+from mtl_helpers.teaching.notebooks import pre_save_hook
 
 c = get_config()  # noqa: F821  (Jupyter provides it)
 

@@ -24,9 +24,9 @@ from mtl_helpers.case_study import (
     tasks,
     train,
 )  # fmt: skip
+from mtl_helpers.case_study import nuclei as nuclei_module
 from mtl_helpers.case_study.study import PROFILES, QUESTIONS, read_runs, run_questions
-from mtl_helpers.datasets import nuclei as nuclei_module
-from mtl_helpers.recorded import origin_of, record
+from mtl_helpers.teaching.recorded import origin_of, record
 
 CODE = [nuclei_module, batches, evaluate, instances, model, scores, study, targets, tasks, train]
 SPEED_CODE = [nuclei_module, batches, model, speed, targets, tasks, train]

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from mtl_helpers.case_study import targets as make
 from mtl_helpers.case_study.model import as_input, stretched
-from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei
+from mtl_helpers.case_study.nuclei import MODALITIES, Nuclei
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from mtl_helpers.case_study import targets
 from mtl_helpers.case_study.instances import GRID, LEVELS, WAYS, separate
 from mtl_helpers.case_study.model import predict
+from mtl_helpers.case_study.nuclei import MODALITIES, Nuclei
 from mtl_helpers.case_study.scores import THRESHOLDS, boundary_f1, match
-from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei
 
 Models = nn.Module | Sequence[nn.Module] | Callable[[Tensor], Mapping[str, Tensor]]
 

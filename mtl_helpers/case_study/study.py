@@ -22,15 +22,15 @@ from torch import Tensor
 from mtl_helpers import files
 from mtl_helpers.case_study import batches, instances, model, scores, targets, tasks
 from mtl_helpers.case_study import evaluate as evaluate_module
+from mtl_helpers.case_study import nuclei as nuclei_module
 from mtl_helpers.case_study import train as train_module
 from mtl_helpers.case_study.batches import Tiles, tiles
 from mtl_helpers.case_study.evaluate import choose_levels, evaluate, summarise
 from mtl_helpers.case_study.instances import otsu_mask
 from mtl_helpers.case_study.model import NAMES, NucleiNet
+from mtl_helpers.case_study.nuclei import MODALITIES, Nuclei, nuclei
 from mtl_helpers.case_study.train import Settings, train
-from mtl_helpers.datasets import nuclei as nuclei_module
-from mtl_helpers.datasets.nuclei import MODALITIES, Nuclei, nuclei
-from mtl_helpers.recorded import code_hash
+from mtl_helpers.teaching.recorded import code_hash
 
 QUESTIONS = ("sets", "which", "budget", "labels", "weighting")
 

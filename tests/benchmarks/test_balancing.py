@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from mtl_helpers.balancing.gradients import METHODS
-from mtl_helpers.studies.lesson_04 import aggregation_functions, step_functions, time_ratios
+from mtl_helpers.lessons.lesson_04.studies import aggregation_functions, step_functions, time_ratios
 
 
 @pytest.fixture

@@ -14,8 +14,8 @@ from skimage.transform import AffineTransform, warp
 from mtl_helpers.case_study import scores, targets
 from mtl_helpers.case_study.batches import Augmentation, make_batch, tiles
 from mtl_helpers.case_study.instances import WAYS, separate
-from mtl_helpers.datasets.nuclei import draw_nuclei
-from mtl_helpers.studies.lesson_04 import time_ratios
+from mtl_helpers.case_study.nuclei import draw_nuclei
+from mtl_helpers.lessons.lesson_04.studies import time_ratios
 
 
 @pytest.fixture(scope="module")

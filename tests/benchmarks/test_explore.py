@@ -12,8 +12,8 @@ import time
 import numpy as np
 import pytest
 
-from mtl_helpers.explore import Explorer, Picture
-from mtl_helpers.figures import label, new_figure, task_style
+from mtl_helpers.teaching.explore import Explorer, Picture
+from mtl_helpers.teaching.figures import label, new_figure, task_style
 
 LIMIT = 0.100  # seconds a redraw at the median
 SHARES = np.linspace(0, 1, 200)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
+from mtl_helpers.lessons.lesson_03.studies import IMAGE, WAYS, baseline, time_ratios
 from mtl_helpers.models import CGC, PLE, HardSharing, MMoE, mlp, size_report
-from mtl_helpers.studies.lesson_03 import IMAGE, WAYS, baseline, time_ratios
 from mtl_helpers.tasks import regression
 
 F64 = torch.float64

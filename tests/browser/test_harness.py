@@ -12,8 +12,8 @@ from .lab import Lab, Lesson, exercise_cells, stored_widgets, wait_for
 from .test_lessons import attempt, save_and_reopen
 
 PICTURE = """
-from mtl_helpers.explore import Explorer, Picture, show
-from mtl_helpers.figures import label, new_figure, task_style
+from mtl_helpers.teaching.explore import Explorer, Picture, show
+from mtl_helpers.teaching.figures import label, new_figure, task_style
 
 drawn = []
 
@@ -38,7 +38,7 @@ Explorer(
 )
 """.strip()
 CHECK = """
-from mtl_helpers.exercises.core import exercise
+from mtl_helpers.teaching.exercises.core import exercise
 
 
 @exercise("99.1", "Add", kind="fill one line", difficulty=1, minutes=1)

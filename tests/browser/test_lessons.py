@@ -16,7 +16,7 @@ LESSONS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
 
 def wrong_answers(lesson: str) -> dict[str, list[tuple[str, str]]]:
     """The planted slips of a lesson ("00"): by exercise, (code, part of the message)."""
-    path = PROJECT / "tests" / "notebooks" / "slips" / f"lesson_{lesson}.py"
+    path = PROJECT / "tests" / "lessons" / f"lesson_{lesson}" / "slips.py"
     spec = importlib.util.spec_from_file_location(f"slips_{lesson}", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

@@ -208,13 +208,16 @@ def valid_format(nb: Notebook, folder: Path) -> Iterator[Finding]:
 @rule
 def canonical_form(nb: Notebook, folder: Path) -> Iterator[Finding]:
     """Stored as ``make execute`` would store it."""
-    from mtl_helpers.notebooks import canonical
+    from mtl_helpers.teaching.notebooks import canonical
 
     wanted = canonical(nb)
     if nbformat.from_dict(nb) != wanted:
         pairs = enumerate(zip(nb["cells"], wanted.cells, strict=True))
         first = next((i for i, (a, b) in pairs if nbformat.from_dict(a) != b), None)
-        yield first, "not in canonical form: run `python -m mtl_helpers.notebooks canonical`"
+        yield (
+            first,
+            "not in canonical form: run `python -m mtl_helpers.teaching.notebooks canonical`",
+        )
 
 
 @rule
@@ -513,7 +516,7 @@ def exercise_cells(nb: Notebook) -> dict[str, list[tuple[int, str, Cell]]]:
 @rule
 def exercises(nb: Notebook, folder: Path) -> Iterator[Finding]:
     """At least six, of four kinds, numbered in order, as their checks describe them."""
-    from mtl_helpers.exercises import exercises_of
+    from mtl_helpers.teaching.exercises import exercises_of
 
     known, lesson = exercises_of(mtl(nb).get("lesson", "?")), mtl(nb).get("lesson", "?")
     headings = [(i, source(c).splitlines()[0]) for i, c in tagged(nb, "exercise")]

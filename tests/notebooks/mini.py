@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-import mtl_helpers.exercises as package
-from mtl_helpers.exercises import KINDS, compare, core, draws, exercise
+import mtl_helpers.lessons as lessons
+from mtl_helpers.teaching.exercises import KINDS, compare, core, draws, exercise
 
 PNG = (
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJg"
@@ -20,11 +20,15 @@ KIND_OF = [*KINDS[:4], KINDS[0], KINDS[1]]
 
 
 def register(monkeypatch: Any) -> types.ModuleType:
-    """Stand ``mtl_helpers.exercises.lesson_99`` up: six checks ``scale_1`` … ``scale_6``."""
-    module = types.ModuleType("mtl_helpers.exercises.lesson_99")
-    module.__spec__ = ModuleSpec(module.__name__, None)
-    monkeypatch.setitem(sys.modules, module.__name__, module)
-    monkeypatch.setattr(package, "lesson_99", module, raising=False)
+    """Stand up the exercises of a lesson 99: six checks ``scale_1`` … ``scale_6``."""
+    for place in ("mtl_helpers.lessons.lesson_99", "mtl_helpers.lessons.lesson_99.exercises"):
+        module = types.ModuleType(place)
+        module.__spec__ = ModuleSpec(place, None, is_package=True)
+        module.__path__ = []
+        monkeypatch.setitem(sys.modules, place, module)
+    folder = sys.modules["mtl_helpers.lessons.lesson_99"]
+    folder.exercises = module
+    monkeypatch.setattr(lessons, "lesson_99", folder, raising=False)
     monkeypatch.setattr(core, "_REGISTRY", {})
 
     def make(n: int) -> Any:
@@ -123,7 +127,7 @@ def lesson(module: types.ModuleType) -> dict[str, Any]:
         code(
             "import torch\n"
             "from mtl_helpers import metrics, tasks\n"
-            "from mtl_helpers.exercises import lesson_99 as check\n"
+            "from mtl_helpers.lessons.lesson_99 import exercises as check\n"
             "TIMES_ONE = 1",
             "setup",
         ),

@@ -4,7 +4,7 @@ The lesson's ``setup`` cells are run once, in order. For each attempt their name
 code takes the place of the stub, and the check cell answers. So an exercise can rest on ``setup``
 cells, never on another exercise.
 
-The wrong answers of lesson 00 stand in ``slips/lesson_00.py``::
+The wrong answers of lesson 00 stand in ``tests/lessons/lesson_00/slips.py``::
 
     SLIPS = {"00.1": [("def joint_loss(losses):\\n    return losses.mean()", "you averaged"), …]}
 
@@ -30,7 +30,7 @@ import matplotlib
 import numpy
 import torch
 
-from mtl_helpers.exercises import Verdict
+from mtl_helpers.teaching.exercises import Verdict
 
 Slips = dict[str, list[tuple[str, str]]]
 
@@ -162,5 +162,5 @@ def numbers(nb: hygiene.Notebook) -> list[str]:
 
 def slips_of(folder: Path, lesson: str) -> Slips:
     """Read the wrong answers of a lesson; none when there is no such file."""
-    path = folder / f"lesson_{lesson}.py"
+    path = folder / f"lesson_{lesson}" / "slips.py"
     return runpy.run_path(str(path))["SLIPS"] if path.exists() else {}

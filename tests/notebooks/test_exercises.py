@@ -12,7 +12,7 @@ import pytest
 import torch
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
-SLIPS = Path(__file__).parent / "slips"
+SLIPS = Path(__file__).parents[1] / "lessons"
 LESSONS = {path.stem: path for path in sorted(FOLDER.glob("*.ipynb"))}
 
 
@@ -51,4 +51,4 @@ def test_slips_belong_to_exercises(name):
 
 def test_slips_belong_to_lessons():
     lessons = {f"lesson_{name[:2]}" for name in LESSONS}
-    assert {path.stem for path in SLIPS.glob("*.py")} <= lessons
+    assert {path.parent.name for path in SLIPS.glob("*/slips.py")} <= lessons

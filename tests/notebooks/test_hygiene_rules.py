@@ -268,7 +268,7 @@ FAULTS = [
     ("files_named", append(CODE("open('../data/results/x.json')")), "data/results/x.json"),
     ("names_exist", replace("metrics, tasks", "metrics, task"), "there is no mtl_helpers.task"),
     ("names_exist", replace("tasks.Task", "tasks.Tusk"), "there is no mtl_helpers.tasks.Tusk"),
-    ("names_exist", append(CODE("check.scale_7(1)")), "lesson_99.scale_7"),
+    ("names_exist", append(CODE("check.scale_7(1)")), "lesson_99.exercises.scale_7"),
     ("names_exist", append(CODE("import mtl_helpers.nothing as n")), "mtl_helpers.nothing"),
     ("names_exist", append(CODE("from mtl_helpers.tasks import Tusk")), "tasks.Tusk"),
     ("names_exist", replace("losses.sum()\n```", "tasks.Tusk\n```"), "there is no"),

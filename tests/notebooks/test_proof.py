@@ -130,6 +130,7 @@ def test_cells_run_in_the_folder_of_the_lesson_and_print_nothing(nb, tmp_path, c
 
 
 def test_slips_are_read_from_the_lesson_s_file(tmp_path):
-    (tmp_path / "lesson_99.py").write_text('SLIPS = {"99.1": [("x = 1", "no")]}')
+    (tmp_path / "lesson_99").mkdir()
+    (tmp_path / "lesson_99" / "slips.py").write_text('SLIPS = {"99.1": [("x = 1", "no")]}')
     assert proof.slips_of(tmp_path, "99") == {"99.1": [("x = 1", "no")]}
     assert proof.slips_of(tmp_path, "98") == {}

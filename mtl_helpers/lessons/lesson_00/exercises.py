@@ -1,0 +1,285 @@
+"""The checks of lesson 00, start here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mtl_helpers.datasets import overlapping_digits
+from mtl_helpers.models import HardSharing, mlp
+from mtl_helpers.tasks import classification
+from mtl_helpers.teaching.exercises.answers import compare, draws, same
+from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.training import evaluate, fit
+
+
+@exercise(
+    "00.1",
+    "One number out of two losses",
+    kind="fill one line",
+    difficulty=1,
+    minutes=3,
+    right="at 0.5 both tasks count the same; at 0 or 1 one of them is not learned at all.",
+)
+def joint_loss(answer: Callable[..., Any]) -> str | None:
+    """Check ``joint_loss(left, right, weight)``."""
+    return compare(
+        answer,
+        lambda left, right, weight: weight * left + (1 - weight) * right,
+        [(2.0, 1.0, 0.75), *draws(lambda g: tuple(torch.rand(3, generator=g).tolist()))],
+        slips={
+            "you gave the weight to the right task; it belongs to the left one.": (
+                lambda left, right, weight: (1 - weight) * left + weight * right
+            ),
+            "you weighed the left loss only; the right one gets what is left over, 1 - weight.": (
+                lambda left, right, weight: weight * left + right
+            ),
+            "you gave both losses the same weight, so the dial would do nothing between them.": (
+                lambda left, right, weight: weight * (left + right)
+            ),
+            "that is the mean of the two; the weight does not appear in it.": (
+                lambda left, right, weight: (left + right) / 2
+            ),
+            "you added both in full; the weight does nothing yet.": (
+                lambda left, right, weight: left + right
+            ),
+            "put brackets round 1 - weight, and multiply the right loss by it.": (
+                lambda left, right, weight: weight * left + 1 - weight * right
+            ),
+        },
+    )
+
+
+@exercise(
+    "00.2",
+    "Both at once",
+    kind="explain with numbers",
+    difficulty=1,
+    minutes=3,
+    right="with 0.9 and 0.8, both are correct on 0.72: less often than either alone.",
+)
+def both_right(answer: Callable[..., Any]) -> str | None:
+    """Check ``both_right(left, right)``."""
+    return compare(
+        answer,
+        lambda left, right: left * right,
+        [(0.9, 0.8), *draws(lambda g: tuple(torch.rand(2, generator=g).tolist()))],
+        slips={
+            "you took the worse of the two; that would need every mistake of the better head to "
+            "fall on a picture that the worse one also misreads.": min,
+            "you averaged; a picture counts only when left and right are both read.": (
+                lambda left, right: (left + right) / 2
+            ),
+            "that is the share with at least one correct; the question is for both.": (
+                lambda left, right: left + right - left * right
+            ),
+            "you added the shares; the result can be above 1, and a share cannot.": (
+                lambda left, right: left + right
+            ),
+            "pictures that both heads misread are taken off twice.": (
+                lambda left, right: left + right - 1
+            ),
+            "`and` gives back one of the two numbers; it does not combine them.": (
+                lambda left, right: left and right
+            ),
+            "give a share between 0 and 1, not a percentage.": (
+                lambda left, right: 100 * left * right
+            ),
+        },
+    )
+
+
+@exercise(
+    "00.3",
+    "The accuracy that is off",
+    kind="bug hunt",
+    difficulty=2,
+    minutes=5,
+    right="score the whole set at once, or count the hits and divide once at the end.",
+)
+def accuracy(answer: Callable[..., Any]) -> str | None:
+    """Check ``accuracy(logits, labels, batch_size)``."""
+    small = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
+
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor, int]:
+        logits = torch.randn(11, 3, generator=g, dtype=torch.float64)
+        return logits, torch.randint(3, (11,), generator=g), 4
+
+    def batch_means(logits: Tensor, labels: Tensor, batch_size: int) -> Tensor:
+        parts = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
+        return torch.stack([(a.argmax(1) == b).double().mean() for a, b in parts]).mean()
+
+    return compare(
+        answer,
+        lambda logits, labels, batch_size: (logits.argmax(1) == labels).double().mean(),
+        [(small, torch.tensor([0, 0, 0]), 2), *draws(case)],
+        slips={
+            "that is still the mean of the batches' means: the short last batch counts as much as "
+            "a full one.": batch_means,
+            "you left out the last, short batch.": (
+                lambda logits, labels, batch_size: (
+                    (logits.argmax(1) == labels)[: len(labels) // batch_size * batch_size]
+                    .double()
+                    .mean()
+                )
+            ),
+            "you count the hits but do not divide by the number of examples.": (
+                lambda logits, labels, batch_size: (logits.argmax(1) == labels).sum()
+            ),
+            "you divide by the number of batches times the batch size, and the last batch is "
+            "shorter than that.": (
+                lambda logits, labels, batch_size: (
+                    (logits.argmax(1) == labels).sum()
+                    / (len(logits.split(batch_size)) * batch_size)
+                )
+            ),
+        },
+    )
+
+
+@exercise(
+    "00.4",
+    "Starve a task",
+    kind="adversarial",
+    difficulty=2,
+    minutes=4,
+    right="an optimiser neglects what the sum neglects, and says nothing about it.",
+)
+def starving_weights(answer: Mapping[str, float]) -> str | None:
+    """Check ``{"left": ..., "right": ...}`` by training with it as in section 2, for a second."""
+    if not isinstance(answer, Mapping) or set(answer) != {"left", "right"}:
+        return "give a dictionary with one weight for 'left' and one for 'right'."
+    if any(isinstance(weight, str) for weight in answer.values()):
+        return "write the weights as numbers, without quotation marks."
+    if any(weight == 0 for weight in answer.values()):
+        return "a weight of zero is too easy; both weights must be above 0."
+    data = overlapping_digits()
+    tasks = [classification("left", 10), classification("right", 10)]
+    model = HardSharing.linear(mlp(120, [64]), tasks)
+    try:
+        fit(
+            model,
+            tasks,
+            data.train,
+            balance=answer,
+            lr=3e-3,
+            epochs=20,
+            batch_size=50,
+            progress=False,
+        )
+    except ValueError as error:
+        return f"training refused these weights: {error}."
+    left, right = (value["score"] for value in evaluate(model, tasks, data.test).values())
+    found = f"(left head {left:.0%}, right head {right:.0%} of the test pictures)"
+    if left > 0.5 and right > 0.5:
+        return f"both heads still read more than half: make the weights more unequal {found}."
+    if left < 0.5 and right < 0.5:
+        return f"now neither head reads: starve the left one only {found}."
+    return f"you starved the right task; the left one is asked for {found}." if left > 0.5 else None
+
+
+@exercise(
+    "00.5",
+    "What a second head costs",
+    kind="fill one line",
+    difficulty=1,
+    minutes=3,
+    right="the trunk is paid for once; only the heads are counted per task.",
+)
+def parameters_shared(answer: Callable[..., Any]) -> str | None:
+    """Check ``parameters_shared(trunk, head, tasks)``."""
+    return compare(
+        answer,
+        lambda trunk, head, tasks: trunk + tasks * head,
+        [(100, 10, 3), *draws(lambda g: tuple(torch.randint(2, 999, (3,), generator=g).tolist()))],
+        slips={
+            "that is the price of separate networks: you paid for the trunk once per task.": (
+                lambda trunk, head, tasks: tasks * (trunk + head)
+            ),
+            "you counted one head only; every task needs its own.": (
+                lambda trunk, head, tasks: trunk + head
+            ),
+            "you counted the trunk once per task and the head once; it is the other way round.": (
+                lambda trunk, head, tasks: tasks * trunk + head
+            ),
+            "that fits two tasks only; use `tasks`.": lambda trunk, head, tasks: trunk + 2 * head,
+            "add the trunk to the heads; do not multiply by it.": (
+                lambda trunk, head, tasks: trunk * tasks * head
+            ),
+        },
+    )
+
+
+@exercise(
+    "00.6",
+    "One whole step",
+    kind="fill one step",
+    difficulty=2,
+    minutes=8,
+    right="forward once, two losses, one sum, one backward, one step.",
+)
+def training_step(answer: Callable[..., Any]) -> str | None:
+    """Check ``training_step(model, optimizer, images, left, right)`` over three steps."""
+
+    def step(
+        model: Any,
+        optimizer: Any,
+        images: Tensor,
+        left: Tensor,
+        right: Tensor,
+        clear: bool = True,
+        tasks: tuple[int, ...] = (0, 1),
+        times: float = 1.0,
+        move: bool = True,
+        swap: bool = False,
+    ) -> Tensor:
+        outputs = model(images)
+        left, right = (right, left) if swap else (left, right)
+        losses = [F.cross_entropy(outputs["left"], left), F.cross_entropy(outputs["right"], right)]
+        loss = times * sum(losses[k] for k in tasks)
+        if clear:
+            optimizer.zero_grad()
+        loss.backward()
+        if move:
+            optimizer.step()
+        return loss
+
+    def after_three(one_step: Callable[..., Any], seed: int, **slip: Any) -> list[Tensor]:
+        with torch.random.fork_rng(devices=[]):
+            torch.default_generator.manual_seed(seed)
+            tasks = [classification("left", 3), classification("right", 3)]
+            model = HardSharing.linear(mlp(4, [5]), tasks)
+            images = torch.rand(6, 4, dtype=torch.float64)
+            left, right = torch.randint(3, (2, 6))
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+            for _ in range(3):
+                loss = one_step(model, optimizer, images, left, right, **slip)
+        return [*(p.detach() for p in model.parameters()), loss]
+
+    found = [after_three(answer, seed) for seed in (1, 2)]
+    expected = [after_three(step, seed) for seed in (1, 2)]
+    if any(isinstance(f[-1], type(...)) for f in found) or same(found, expected) is None:
+        return same(found, expected)
+    slips: dict[str, dict[str, Any]] = {
+        "the gradients of earlier steps are still there; call optimizer.zero_grad().": {
+            "clear": False
+        },
+        "nothing moves: a line is missing (backward, step), or the order is not zero_grad, "
+        "backward, step.": {"move": False},
+        "the left scores were compared with the right labels, and the other way round.": {
+            "swap": True
+        },
+        "only the left loss is minimised; add the right one.": {"tasks": (0,)},
+        "only the right loss is minimised; add the left one.": {"tasks": (1,)},
+        "you averaged the two losses; here they are added.": {"times": 0.5},
+    }
+    for message, slip in slips.items():
+        if same(found, [after_three(step, seed, **slip) for seed in (1, 2)]) is None:
+            return message
+    if same([f[:-1] for f in found], [e[:-1] for e in expected]) is None:
+        return "the parameters are right, but return the sum of the two losses."
+    return "after three steps the parameters differ from those of forward, sum, zero, back, step."

@@ -1,0 +1,237 @@
+"""The pictures of lesson 02: they show the numbers they say, and draw at every corner."""
+
+import itertools
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from mtl_helpers.balancing import SmoothTchebycheff
+from mtl_helpers.lessons.lesson_02 import pictures as pictures
+from mtl_helpers.metrics import mean_interval
+from mtl_helpers.teaching.figures import cut_off
+
+
+@pytest.fixture
+def tasks():
+    rng = torch.Generator().manual_seed(0)
+    inputs = torch.randn(2, 30, 2, generator=rng, dtype=torch.float64)
+    wanted = torch.tensor([[1.0, -0.3], [-0.2, 1.0]], dtype=torch.float64)
+    targets = (inputs @ wanted[:, :, None])[..., 0]
+    targets += 0.3 * torch.randn(2, 30, generator=rng, dtype=torch.float64)
+    return {f"task_{k + 1}": (inputs[k], targets[k]) for k in range(2)}
+
+
+@pytest.fixture
+def bowls(tasks):
+    return [pictures.Bowl.of(*task) for task in tasks.values()]
+
+
+def numbers(text):
+    return [float(n) for n in re.findall(r"-?\d+\.\d+", text)]
+
+
+def test_a_bowl_is_the_mean_squared_error(tasks, bowls):
+    point = torch.tensor([0.3, 0.7], dtype=torch.float64, requires_grad=True)
+    for (inputs, target), bowl in zip(tasks.values(), bowls, strict=True):
+        loss = ((inputs @ point - target) ** 2).mean()
+        (slope,) = torch.autograd.grad(loss, point)
+        here = point.detach().numpy()
+        assert bowl.loss(here) == pytest.approx(loss.item(), rel=1e-12)
+        assert bowl.gradient(here) == pytest.approx(slope.numpy(), rel=1e-12)
+        assert bowl.loss(bowl.ring(0.4)) == pytest.approx(bowl.rest + 0.4)
+
+
+def test_a_mixture_of_bowls_is_their_weighted_sum(bowls):
+    total = pictures.mixed(bowls, (0.3, 0.7))
+    for point in (np.zeros(2), np.array([1.0, -2.0])):
+        added = 0.3 * bowls[0].loss(point) + 0.7 * bowls[1].loss(point)
+        assert total.loss(point) == pytest.approx(added)
+    assert total.gradient(total.centre) == pytest.approx(np.zeros(2), abs=1e-12)
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.25, 1.0])
+def test_two_bowls_come_to_rest_where_the_pulls_cancel(tasks, weight):
+    draw = pictures.two_bowls(tasks)
+    start, rest = draw(weight, 0), draw(weight, 60)
+    assert not cut_off(start.figure) and not cut_off(rest.figure)
+    *_, one, two, both, best_1, best_2 = numbers(rest.says.rstrip("."))
+    assert one == pytest.approx(two, abs=0.02) and both < 0.005
+    assert numbers(rest.says)[1:3] == pytest.approx([best_1, best_2], abs=0.05)
+    assert numbers(start.says)[5] > 0.5  # at the start the pulls do not cancel
+    if weight in (0.0, 1.0):
+        assert min(one, two) == 0
+
+
+def test_two_bowls_draw_an_arrow_for_each_pull_and_one_for_their_sum(tasks):
+    draw = pictures.two_bowls(tasks)
+    arrows = [len(draw(weight, 0).figure.axes[0].texts) for weight in (0.0, 0.5, 1.0)]
+    assert arrows == [2, 3, 2]
+    assert len(draw(0.5, 60).figure.axes[0].texts) == 2  # at rest there is no sum left
+
+
+def test_the_front_of_two_bowls_runs_from_one_favourite_to_the_other(tasks, bowls):
+    front = pictures.two_bowls(tasks)(0.5, 0).figure.axes[1].lines[0].get_xydata()
+    assert front[-1][0] == pytest.approx(bowls[0].rest)
+    assert front[0][1] == pytest.approx(bowls[1].rest)
+    assert (np.diff(front[:, 0]) < 0).all() and (np.diff(front[:, 1]) > 0).all()
+
+
+def test_the_rules_of_the_bent_front_are_those_of_the_package():
+    losses = torch.tensor([[0.4, 0.6], [0.9, 0.1]], dtype=torch.float64)
+    weights = torch.tensor([0.3, 0.7], dtype=torch.float64)
+    balance = SmoothTchebycheff(["a", "b"], mu=0.1, weights={"a": 0.3, "b": 0.7})
+    ours = pictures.combined(losses, weights, 0.1)
+    assert ours.tolist() == pytest.approx([balance(row).item() for row in losses])
+    assert pictures.combined(losses, weights, None).tolist() == pytest.approx([0.54, 0.34])
+
+
+@pytest.mark.parametrize("weight", [0.1, 0.3, 0.5, 0.9])
+def test_a_weighted_sum_never_rests_in_the_middle_of_the_bent_front(weight):
+    picture = pictures.bent_front(weight, "weighted sum")
+    assert picture.says.endswith("both losses are above 0.1: 0.")
+    assert not cut_off(picture.figure)
+
+
+def test_the_smooth_rule_rests_in_the_middle_when_mu_is_small_enough():
+    middle = {rule: pictures.bent_front(0.3, rule).says[-2] for rule in pictures.RULES}
+    assert middle["weighted sum"] == middle["smooth, mu 0.3"] == "0"
+    assert middle["smooth, mu 0.1"] == middle["smooth, mu 0.03"] == "1"
+
+
+def test_the_bent_front_rests_in_valleys_of_the_right_hand_curve():
+    for rule, weight in itertools.product(pictures.RULES, (0.1, 0.9)):
+        picture = pictures.bent_front(weight, rule)
+        _, right = picture.figure.axes
+        curve = next(line for line in right.lines if len(line.get_xdata()) > 100).get_ydata()
+        stars = next(line for line in right.lines if line.get_marker() == "*").get_ydata()
+        assert min(curve) == pytest.approx(min(stars))
+        assert not cut_off(picture.figure)
+
+
+def test_the_noise_valley_ends_at_the_best_sigmas():
+    for errors in itertools.product((0.01, 9.0), repeat=2):
+        picture = pictures.noise_valley(*errors)
+        ends, best = numbers(picture.says)[-6:-4], numbers(picture.says)[-4:-2]
+        assert ends == pytest.approx(best, abs=0.02)
+        assert best == pytest.approx(np.sqrt(errors).tolist(), abs=0.01)
+        assert not cut_off(picture.figure)
+
+
+@pytest.mark.parametrize(("errors", "arrives"), [((0.01, 9.0), False), ((1.0, 9.0), True)])
+def test_a_clipped_total_stops_at_zero_unless_the_lowest_is_above(errors, arrives):
+    picture = pictures.noise_valley(*errors, clip=True)
+    *_, end, lowest = numbers(picture.says)
+    assert (lowest > 0) == arrives
+    assert end == pytest.approx(max(lowest, 0), abs=0.01)
+    assert not cut_off(picture.figure)
+
+
+def test_the_total_of_the_valley_is_that_of_the_formula():
+    errors, log_sigma = np.array([0.2, 1.1]), np.array([0.3, -0.1])
+    by_hand = 0.2 / (2 * np.exp(0.6)) + 0.3 + 1.1 / (2 * np.exp(-0.2)) - 0.1
+    assert pictures._total(errors, log_sigma) == pytest.approx(by_hand)
+
+
+def test_the_shade_is_named_only_where_there_is_some():
+    titles = [
+        pictures.noise_valley(error, error).figure.axes[0].get_title(loc="left")
+        for error in (0.01, 9.0)
+    ]
+    assert titles == ["shaded: total below zero", "total, never below zero"]
+
+
+def test_the_two_fronts_bend_in_opposite_ways():
+    picture = pictures.two_fronts(pictures.two_linear_tasks())
+    nearer, farther = numbers(picture.says)
+    assert nearer > 0.1 and farther > 0.1
+    assert not cut_off(picture.figure)
+    left, right = (axes.lines[0].get_xydata() for axes in picture.figure.axes)
+    for front in (left, right):
+        order = front[:, 0].argsort()
+        assert (np.diff(front[order, 1]) < 0).all()  # one loss falls where the other grows
+
+
+def test_the_linear_tasks_are_the_same_at_every_call_and_in_64_bits():
+    first, second = pictures.two_linear_tasks(), pictures.two_linear_tasks()
+    for name in ("task_1", "task_2"):
+        assert torch.equal(first[name][1], second[name][1])
+        assert [part.dtype for part in first[name]] == [torch.float64] * 2
+
+
+def test_a_path_repeats_itself_and_leaves_the_random_numbers_alone():
+    state = torch.get_rng_state()
+    make = lambda p: torch.optim.SGD(p, lr=1e-3)  # noqa: E731
+    one, two = pictures.path_of(make, 1.0), pictures.path_of(make, 1.0)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(torch.equal(one[part], two[part]) for part in ("trunk", "head 1", "head 2"))
+    twice = pictures.path_of(make, 2.0, steps=1)
+    assert torch.allclose(twice["head 2"], 2 * pictures.path_of(make, 1.0, steps=1)["head 2"])
+    only_first = pictures.path_of(make, 1.0, combine=lambda pair: pair[0])
+    assert only_first["head 2"].abs().max() == 0 < only_first["trunk"].abs().max()
+
+
+def test_longer_and_turned():
+    way, other = torch.tensor([0.0, 6.0]), torch.tensor([2.0, 0.0])
+    assert pictures.longer_and_turned(way, other) == pytest.approx((3.0, 90.0))
+
+
+def test_tied_tasks_are_solved_where_the_slope_is_zero():
+    x, y, _ = pictures.tied_tasks([0, 1], tasks=4, examples=6, inputs=3)
+    related = torch.rand(4, 4, dtype=torch.float64)
+    related = (related + related.T) * (1 - torch.eye(4))
+    found = pictures.solve_tied(x[:, 0], y[:, 0], pictures.laplacian(related)).requires_grad_()
+    total = ((x[:, 0] @ found[..., None])[..., 0] - y[:, 0]).square().sum()
+    for i in range(4):
+        for j in range(i):
+            total = total + related[i, j] * (found[:, i] - found[:, j]).square().sum()
+    (slope,) = torch.autograd.grad(total, found)
+    assert slope.abs().max() < 1e-10
+
+
+def test_tied_tasks_have_two_groups():
+    *_, true = pictures.tied_tasks(range(20))
+    inside = (true[:, 0] - true[:, 1]).norm(dim=1).mean()
+    assert inside < 0.7 * (true[:, 0] - true[:, 7]).norm(dim=1).mean()
+
+
+def test_stopping_runs_record_valid_and_test_apart():
+    from mtl_helpers.tasks import regression
+
+    tasks = [regression("task_1"), regression("task_2")]
+    found = pictures.stopping_runs(tasks, seeds=range(2))
+    assert {part: tuple(v.shape) for part, v in found.items()} == {
+        "valid": (2, 21, 2), "test": (2, 21, 2)}  # fmt: skip
+    assert not torch.allclose(found["valid"], found["test"])
+    assert (found["test"][:, 5, 0] < found["test"][:, 0, 0]).all()  # it learns
+
+
+def test_curves_say_where_each_mean_is_lowest():
+    lines = {
+        "task_1": torch.tensor([[3.0, 1.0, 2.0], [3.0, 2.0, 2.0]]),
+        "task_2": torch.tensor([[1.0, 2.0, 3.0], [1.2, 2.0, 3.0]]),
+    }
+    picture = pictures.curves(
+        [1, 10, 100], lines, x_label="x", y_label="y", log=True, marks={"task_1": [10]}
+    )
+    assert picture.says == "task_1 lowest at 10 (1.50); task_2 lowest at 1 (1.10)."
+    axes = picture.figure.axes[0]
+    assert axes.lines[0].get_ydata() == pytest.approx([3.0, 1.5, 2.0])
+    low = mean_interval([1.0, 2.0]).low
+    assert axes.collections[0].get_datalim(axes.transData).y0 == pytest.approx(low)
+    assert not cut_off(picture.figure)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("last parameters", "their average (EMA)", "falling rate"),
+        ("ridge", "tied, all", "tied, groups", "alone"),
+    ],
+)
+def test_curves_have_room_for_their_names(names):
+    lines = {name: torch.rand(3, 4) for name in names}
+    picture = pictures.curves(range(4), lines, x_label="step", y_label="distance", top=2)
+    assert not cut_off(picture.figure)
+    assert picture.figure.axes[0].get_ylim() == (0, 2)
