@@ -1,7 +1,7 @@
 """Ways of sharing parameters between tasks, one file each, and trunks to share."""
 
 from mtl_helpers.models.adapters import FiLM, SoftSharing
-from mtl_helpers.models.backbones import feature_count, mlp, small_cnn
+from mtl_helpers.models.backbones import feature_count, mlp, small_cnn, tanh_trunk
 from mtl_helpers.models.base import MultiTaskModel
 from mtl_helpers.models.cross_stitch import CrossStitch
 from mtl_helpers.models.dropout import mc_dropout
@@ -38,6 +38,7 @@ __all__ = [
     "per_task_batch_norm",
     "size_report",
     "small_cnn",
+    "tanh_trunk",
     "torchvision_trunk",
     "use_task",
 ]

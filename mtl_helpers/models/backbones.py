@@ -34,6 +34,22 @@ def mlp(
     return nn.Sequential(*layers)
 
 
+def tanh_trunk(widths: Sequence[int] = (16, 8), inputs: int = 8) -> nn.Sequential:
+    """Build the trunk for the regression families: linear + tanh for each width, float64.
+
+    Args:
+        widths: width of each hidden layer; the last is the number of features.
+        inputs: numbers in one example.
+
+    Returns:
+        A trunk from [B, inputs] to [B, widths[-1]].
+    """
+    layers: list[nn.Module] = []
+    for wide, next_wide in zip([inputs, *widths], widths, strict=False):
+        layers += [nn.Linear(wide, next_wide, dtype=torch.float64), nn.Tanh()]
+    return nn.Sequential(*layers)
+
+
 def small_cnn(
     image: Sequence[int],
     channels: Sequence[int] = (8, 16),

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.func import functional_call, jacrev
 
 from mtl_helpers.datasets import regression as datasets_regression
@@ -20,7 +20,7 @@ from mtl_helpers.datasets.regression import regression_truth
 from mtl_helpers.datasets.shapes import SHAPES, shapes
 from mtl_helpers.experiments import SeedResults, many_seeds
 from mtl_helpers.metrics import box_iou
-from mtl_helpers.models import HardSharing, backbones, small_cnn
+from mtl_helpers.models import HardSharing, backbones, small_cnn, tanh_trunk
 from mtl_helpers.tasks import Task, classification, regression
 from mtl_helpers.teaching.studies import Sample, Study
 from mtl_helpers.training import task_losses
@@ -28,14 +28,6 @@ from mtl_helpers.training import task_losses
 Configuration = Mapping[str, Any]
 ALONE = [regression("alone")]
 OTHER_START = 1_000_000_000  # added to a network's seed: other initial parameters, the same data
-
-
-def tanh_trunk(widths: Sequence[int] = (16, 8), inputs: int = 8) -> nn.Sequential:
-    """Build the trunk of this lesson: linear + tanh for each width, float64."""
-    layers: list[nn.Module] = []
-    for wide, next_wide in zip([inputs, *widths], widths, strict=False):
-        layers += [nn.Linear(wide, next_wide, dtype=torch.float64), nn.Tanh()]
-    return nn.Sequential(*layers)
 
 
 def one_task(splits: Splits, name: str) -> Splits:

@@ -19,9 +19,9 @@ from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.datasets.regression import regression_truth
 from mtl_helpers.experiments import SeedResults, many_seeds
-from mtl_helpers.lessons.lesson_01.studies import tanh_trunk
 from mtl_helpers.metrics import delta_m
 from mtl_helpers.models import HardSharing, backbones, hard_sharing, small_cnn
+from mtl_helpers.models.backbones import tanh_trunk
 from mtl_helpers.tasks import Task, binary, by_name, classification, regression
 from mtl_helpers.teaching.studies import Sample, Study
 from mtl_helpers.training import split_features, task_losses

@@ -21,8 +21,8 @@ from mtl_helpers.datasets import regression as datasets_regression
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.experiments import SeedResults, many_seeds
-from mtl_helpers.lessons.lesson_01.studies import tanh_trunk
 from mtl_helpers.models import HardSharing, backbones, hard_sharing
+from mtl_helpers.models.backbones import tanh_trunk
 from mtl_helpers.tasks import LossFunction, Task, classification, regression
 from mtl_helpers.teaching.studies import Sample, Study
 from mtl_helpers.training import batches, evaluate, seeded, task_losses

@@ -10,7 +10,7 @@ import torch
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.lessons.lesson_01 import studies as study
-from mtl_helpers.models import HardSharing
+from mtl_helpers.models import HardSharing, tanh_trunk
 from mtl_helpers.tasks import regression
 
 TASKS = [regression("task_1"), regression("task_2"), regression("task_3")]
@@ -26,7 +26,7 @@ SHORT = {"steps": 6, "batch_size": None, "lr": 0.01}
 def test_training_alone_gives_every_seed_and_task_a_network_of_its_own():
     results = study.train_alone(make_data, TASKS, (4, 3), [7, 9], **SHORT)
     assert results.seeds == (21, 22, 23, 27, 28, 29)
-    model = HardSharing.linear(study.tanh_trunk((4, 3)), study.ALONE)
+    model = HardSharing.linear(tanh_trunk((4, 3)), study.ALONE)
     model.load_state_dict(results.state(28))
     test = make_data(9).test
     with torch.no_grad():
