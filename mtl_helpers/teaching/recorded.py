@@ -1,7 +1,9 @@
 """Keep what long experiments found, with where it came from.
 
 ``record`` writes the rows of a sweep that is too long to run live to ``data/results/<name>.json``;
-``load`` reads them back and says whether the code that made them has changed since.
+``load`` reads them back and says whether the code that made them has changed since. After a move or
+a clean-up that changes no row, ``python -m mtl_helpers.teaching.recorded restamp NAME`` proves that
+and writes the new names and hash (:mod:`mtl_helpers.teaching.restamp`).
 """
 
 from __future__ import annotations
@@ -17,8 +19,8 @@ import platform
 import re
 import subprocess
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from types import ModuleType
@@ -48,6 +50,7 @@ class Recorded:
         machine: processor, cores, and GPU (None without one).
         versions: of Python, PyTorch and NumPy.
         date: the day it ended, in UTC.
+        restamped_from: the ``code`` and ``code_hash`` it had before each restamp, oldest first.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Recorded:
     machine: dict[str, Any]
     versions: dict[str, str]
     date: str
+    restamped_from: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def measured(self) -> bool:
@@ -72,9 +76,7 @@ class Recorded:
     def changed(self) -> bool:
         """Whether the code that made the rows is another one now, or is gone."""
         try:
-            return (
-                self.measured and code_hash([_find(name) for name in self.code]) != self.code_hash
-            )
+            return self.measured and code_hash(map(find_code, self.code)) != self.code_hash
         except (ImportError, AttributeError):
             return True
 
@@ -134,7 +136,7 @@ def record(
 def origin_of(code: Sequence[Code]) -> dict[str, Any]:
     """Say which code is about to run: revision, dirty, code and code_hash of ``Recorded``."""
     revision, dirty = _revision()
-    names = [_name_of(item) for item in code]
+    names = [name_of(item) for item in code]
     return {"revision": revision, "dirty": dirty, "code": names, "code_hash": code_hash(code)}
 
 
@@ -157,9 +159,12 @@ def load(name: str, *, missing_ok: bool = False) -> Recorded:
             f"{name!r} is not measured: there is no {path.name} in data/results. "
             f"Run make results, or: python -m mtl_helpers.teaching.studies {name}"
         )
-    kinds = {field.name: _KINDS[str(field.type).split("[")[0]] for field in fields(Recorded)}
+    kinds = {part.name: _KINDS[str(part.type).split("[")[0]] for part in fields(Recorded)}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        for part in fields(Recorded):
+            if part.default_factory is not MISSING:
+                found.setdefault(part.name, part.default_factory())
         wrong = [key for key, kind in kinds.items() if not isinstance(found.get(key), kind)]
         wrong += [key for key in found if key not in kinds]
         if not wrong and (found["name"] != name or not found["rows"]):
@@ -180,33 +185,55 @@ _KINDS = {"str": str, "dict": dict, "list": list, "bool": bool}
 _MEND = "restore it from version control or run make results"
 
 
-def code_hash(code: Sequence[Code]) -> str:
+def code_hash(code: Iterable[Code]) -> str:
     """Give a SHA-256 of source code that comments, docstrings and layout do not change."""
-    trees = (ast.parse(textwrap.dedent(inspect.getsource(item))) for item in code)
-    return hashlib.sha256("\n".join(map(_essence, trees)).encode()).hexdigest()
+    return source_hash(map(inspect.getsource, code))
 
 
-def _essence(node: Any) -> str:
-    """Write a syntax tree as text without docstrings, the same in all versions of Python."""
+def source_hash(texts: Iterable[str]) -> str:
+    """Give the same hash as ``code_hash``, from the texts of the modules and functions."""
+    trees = (ast.parse(textwrap.dedent(text)) for text in texts)
+    return hashlib.sha256("\n".join(map(essence, trees)).encode()).hexdigest()
+
+
+def essence(node: Any, without: tuple[type[ast.AST], ...] = ()) -> str:
+    """Write a syntax tree as text without docstrings, the same in all versions of Python.
+
+    Args:
+        node: the tree.
+        without: kinds of statements to leave out, such as ``(ast.Import, ast.ImportFrom)``.
+    """
     if isinstance(node, list):
-        return f"[{', '.join(map(_essence, node))}]"
+        kept = (item for item in node if not isinstance(item, without))
+        return f"[{', '.join(essence(item, without) for item in kept)}]"
     if not isinstance(node, ast.AST):
         return repr(node)
     parts = dict(ast.iter_fields(node))
     documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
     if isinstance(node, documented) and ast.get_docstring(node, clean=False) is not None:
         parts["body"] = parts["body"][1:]
-    kept = (f"{key}={_essence(value)}" for key, value in parts.items() if value not in (None, []))
+    kept = (
+        f"{key}={essence(value, without)}"
+        for key, value in parts.items()
+        if value not in (None, [])
+    )
     return f"{type(node).__name__}({', '.join(kept)})"
 
 
-def _name_of(item: Code) -> str:
+def name_of(item: Code) -> str:
+    """Give the name of a module or function as ``Recorded.code`` holds it."""
     if isinstance(item, ModuleType):
         return item.__name__
     return f"{item.__module__}:{item.__qualname__}"
 
 
-def _find(name: str) -> Code:
+def find_code(name: str) -> Code:
+    """Import what a name of ``Recorded.code`` says: "module" or "module:function".
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: there is no such function in it.
+    """
     module, _, path = name.partition(":")
     found = importlib.import_module(module)
     return operator.attrgetter(path)(found) if path else found
@@ -258,3 +285,9 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
+
+
+if __name__ == "__main__":
+    from mtl_helpers.teaching.restamp import main
+
+    raise SystemExit(main())
