@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_helpers.lessons.lesson_05 import regularisers as study
+from mtl_helpers.lessons.lesson_05 import studies as study
 
 GAP = {
     **study.GAP,
@@ -279,7 +279,7 @@ def test_rows_of_the_gradients():
 
 def test_a_rate_that_diverges_is_never_chosen():
     config = {**GRADIENTS, "learning_rates": [1e300, 0.01]}
-    assert study._tune_deep(config, "relu_large") == 0.01
+    assert study._tune_gradients(config, "relu_large") == 0.01
 
 
 def test_what_is_not_finite_is_left_out():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from mtl_helpers.lessons.lesson_05 import pictures_dropout as pictures
+from mtl_helpers.lessons.lesson_05 import pictures
 from mtl_helpers.metrics import Interval
 from mtl_helpers.teaching.explore import Explorer
 from mtl_helpers.teaching.figures import cut_off
