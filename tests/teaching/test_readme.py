@@ -21,7 +21,13 @@ def test_files_named_exist():
     named = re.findall(
         r"`((?:\.ci|data|notebooks|tests|mtl_helpers)/[\w./-]*|[\w-]+\.(?:txt|yml|cff))`", TEXT
     )
+    named = [n.replace("lesson_NN", "lesson_00").replace("NN_title", "00_start_here") for n in named]
     assert [n for n in named if not (ROOT / n).exists()] == []
+
+
+def test_adding_a_lesson_is_told_in_a_page():
+    told = TEXT.split("### To add a lesson\n")[1].split("\n#")[0]
+    assert len(told.strip().splitlines()) <= 25
 
 
 def test_no_placeholder_is_left():
