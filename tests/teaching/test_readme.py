@@ -21,7 +21,9 @@ def test_files_named_exist():
     named = re.findall(
         r"`((?:\.ci|data|notebooks|tests|mtl_helpers)/[\w./-]*|[\w-]+\.(?:txt|yml|cff))`", TEXT
     )
-    named = [n.replace("lesson_NN", "lesson_00").replace("NN_title", "00_start_here") for n in named]
+    as_lesson = {"lesson_NN": "lesson_00", "NN_title": "00_start_here"}
+    for placeholder, real in as_lesson.items():
+        named = [name.replace(placeholder, real) for name in named]
     assert [n for n in named if not (ROOT / n).exists()] == []
 
 

@@ -56,7 +56,9 @@ def test_the_revision_is_that_of_the_project(results, project_folder):
 
 
 def test_no_revision_outside_a_checkout(results, tmp_path, monkeypatch):
-    monkeypatch.setattr(recorded, "__file__", str(tmp_path / "teaching" / "recorded.py"))
+    monkeypatch.setattr(
+        recorded, "__file__", str(tmp_path / "teaching" / "recorded" / "__init__.py")
+    )
     keep(code=[record])
     assert (load("toy").revision, load("toy").dirty) == ("unknown", True)
 
@@ -71,13 +73,13 @@ def test_changes_without_a_commit_are_flagged(results, tmp_path, monkeypatch):
     git("init")
     git("add", "__init__.py")
     git("commit", "-m", "one")
-    inside = str(tmp_path / "teaching" / "recorded.py")
+    inside = str(tmp_path / "teaching" / "recorded" / "__init__.py")
     monkeypatch.setattr(recorded, "__file__", inside)
     keep(code=[record])
     assert len(load("toy").revision) == 40 and not load("toy").dirty
     (tmp_path / "elsewhere").mkdir()
     monkeypatch.setattr(
-        recorded, "__file__", str(tmp_path / "elsewhere" / "teaching" / "recorded.py")
+        recorded, "__file__", str(tmp_path / "elsewhere" / "teaching" / "recorded" / "__init__.py")
     )
     keep(code=[record])
     assert load("toy").revision == "unknown"  # a checkout, but of something else

@@ -12,9 +12,9 @@ import types
 import pytest
 
 import mtl_helpers.teaching.recorded as recorded
-from mtl_helpers.teaching import restamp as tool
+import mtl_helpers.teaching.recorded.__main__ as tool
 from mtl_helpers.teaching.recorded import load, record
-from mtl_helpers.teaching.restamp import RestampError, main, restamp
+from mtl_helpers.teaching.recorded.__main__ import RestampError, main, restamp
 from mtl_helpers.teaching.studies import Sample, Study
 
 FACTOR = 1  # what a changed computation would change

@@ -3,7 +3,7 @@
 ``record`` writes the rows of a sweep that is too long to run live to ``data/results/<name>.json``;
 ``load`` reads them back and says whether the code that made them has changed since. After a move or
 a clean-up that changes no row, ``python -m mtl_helpers.teaching.recorded restamp NAME`` proves that
-and writes the new names and hash (:mod:`mtl_helpers.teaching.restamp`).
+and writes the new names and hash (its ``__main__.py``).
 """
 
 from __future__ import annotations
@@ -260,7 +260,7 @@ def _plain(value: Any) -> Any:
 
 def _revision() -> tuple[str, bool]:
     """Give the commit the package stands at, and whether its files differ from that commit."""
-    package = Path(__file__).parents[1]
+    package = Path(__file__).parents[2]
 
     def git(*words: str) -> str:
         command = ["git", "-C", str(package), *words]
@@ -285,9 +285,3 @@ def _machine() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }
-
-
-if __name__ == "__main__":
-    from mtl_helpers.teaching.restamp import main
-
-    raise SystemExit(main())

@@ -34,7 +34,7 @@ from mtl_helpers.teaching.recorded import (
 )
 from mtl_helpers.teaching.studies import Study, all_studies, rerun_sample
 
-PACKAGE = Path(__file__).parents[1]
+PACKAGE = Path(__file__).parents[2]
 IMPORTS = (ast.Import, ast.ImportFrom)
 
 
