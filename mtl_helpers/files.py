@@ -45,6 +45,11 @@ def results_folder() -> Path:
     return _project_folder() / "data" / "results"
 
 
+def embedded_folder() -> Path:
+    """Give the folder of the small data sets that come with the project, ``data``."""
+    return _project_folder() / "data"
+
+
 def _project_folder() -> Path:
     """Find the project: around this package, else from the current folder upwards, else here."""
     here = Path.cwd()
