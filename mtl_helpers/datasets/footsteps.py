@@ -22,6 +22,7 @@ from functools import lru_cache
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from mtl_helpers.datasets.base import MultiTaskData, Splits, check_floating
@@ -122,8 +123,10 @@ def footsteps(
         dtype: floating type of all tensors.
 
     Returns:
-        Training, validation and test data with a target [N] for each counter, ``nan`` where it has
-        no label there. The same hour may be labelled for one counter and not for another.
+        Training and validation data with one row per label, counter by counter, so that N is the
+        number of counters times ``hours``: every row has the target of one counter, and ``nan`` for
+        the others. Test data with one row per hour of the year that any counter counted, ``nan``
+        where a counter did not count or has a training or validation label.
 
     Raises:
         ValueError: an unknown counter, input, target or year, or more hours than were counted.
@@ -137,11 +140,11 @@ def footsteps(
     values = table.counts[:, columns]
     values = values.log1p() if target == "log" else values
     features = FEATURES[inputs](table)
-    in_year = torch.from_numpy(table.day.astype("datetime64[Y]").astype(int) + 1970 == year)
-
-    part = torch.full(values.shape, -1)  # 0 training, 1 validation, 2 test
+    years = torch.from_numpy(table.day.astype("datetime64[Y]").astype(int)) + 1970
+    drawn: tuple[list[Tensor], list[Tensor]] = ([], [])  # rows of the table, counter by counter
+    test = values.clone()
     for k, column in enumerate(columns):  # a draw of its own, whichever other counters there are
-        rows = (in_year & ~values[:, k].isnan()).nonzero()[:, 0]
+        rows = ((years == year) & ~values[:, k].isnan()).nonzero()[:, 0]
         if min(hours, valid_hours) < 1 or hours + valid_hours >= len(rows):
             raise ValueError(
                 f"counter {names[k]!r}: {hours} training and {valid_hours} validation hours asked "
@@ -149,23 +152,22 @@ def footsteps(
             )
         rng = torch.Generator().manual_seed(1_000 * seed + column)
         rows = rows[torch.randperm(len(rows), generator=rng)]
-        part[rows[:hours], k] = 0
-        part[rows[len(rows) - valid_hours :], k] = 1
-        part[rows[hours : len(rows) - valid_hours], k] = 2
-    if test_year is not None:
-        later = torch.from_numpy(table.day.astype("datetime64[Y]").astype(int) + 1970 == test_year)
-        part[part == 2] = -1
-        part[later] = torch.where(values[later].isnan(), -1, 2)
+        drawn[0].append(rows[:hours])
+        drawn[1].append(rows[len(rows) - valid_hours :])
+        test[rows[:hours], k] = math.nan
+        test[rows[len(rows) - valid_hours :], k] = math.nan
 
-    def keep(which: int) -> MultiTaskData:
-        labelled = part == which
-        rows = labelled.any(1)
-        shown = values.where(labelled, math.nan)[rows].to(dtype)
-        return MultiTaskData(
-            features[rows].to(dtype), dict(zip(names, shown.unbind(1), strict=True))
-        )
+    def data(rows: Tensor, shown: Tensor) -> MultiTaskData:
+        targets = zip(names, shown.to(dtype).unbind(1), strict=True)
+        return MultiTaskData(features[rows].to(dtype), dict(targets))
 
-    return Splits(keep(0), keep(1), keep(2))
+    def few(parts: list[Tensor]) -> MultiTaskData:
+        rows = torch.cat(parts)
+        own = torch.arange(len(names)).repeat_interleave(len(parts[0]))
+        return data(rows, values[rows].where(F.one_hot(own, len(names)).bool(), math.nan))
+
+    rows = ((years == (test_year or year)) & ~values.isnan().all(1)).nonzero()[:, 0]
+    return Splits(few(drawn[0]), few(drawn[1]), data(rows, test[rows]))
 
 
 def _plain(table: Footsteps) -> Tensor:

@@ -78,8 +78,10 @@ def test_every_counter_has_as_many_labels_as_asked_for_and_no_hour_twice():
     for name in splits.train.targets:
         counts = [int(labelled(part)[name].sum()) for part in splits]
         assert counts[:2] == [30, 20] and sum(counts) == 8760 - 1
-    for part in splits:
-        assert torch.stack(list(labelled(part).values())).any(0).all()  # no row without a label
+    for part, hours in zip(splits[:2], (30, 20), strict=True):
+        one_label = torch.stack(list(labelled(part).values())).sum(0)
+        assert len(part) == 20 * hours and (one_label == 1).all()
+    assert len(splits.test) == 8759
 
 
 def test_targets_are_the_counts_of_those_hours():
@@ -87,8 +89,10 @@ def test_targets_are_the_counts_of_those_hours():
     people = footsteps(40, counters=[name], target="count", seed=3)
     logs = footsteps(40, counters=[name], target="log", seed=3)
     for part, in_logs in zip(people, logs, strict=True):
-        torch.testing.assert_close(part.targets[name].log1p(), in_logs.targets[name])
-    every = torch.cat([part.targets[name] for part in people]).sort().values
+        torch.testing.assert_close(
+            part.targets[name].log1p(), in_logs.targets[name], equal_nan=True
+        )
+    every = torch.cat([p.targets[name][labelled(p)[name]] for p in people]).sort().values
     column = TABLE.counts[8760:17520, TABLE.counters.index(name)]
     assert torch.equal(every, column[~column.isnan()].sort().values)
 
@@ -97,7 +101,7 @@ def test_the_draw_depends_on_seed_and_counter_alone():
     names = ["45 Queen Street", "2 High Street"]
     both, one = footsteps(40, counters=names, seed=1), footsteps(40, counters=names[:1], seed=1)
     theirs = both.train.subset(labelled(both.train)[names[0]])
-    assert torch.equal(theirs.inputs, one.train.inputs)
+    assert torch.equal(theirs.inputs, one.train.inputs) and len(theirs) == 40
     assert torch.equal(theirs.targets[names[0]], one.train.targets[names[0]])
     again, other = (footsteps(40, counters=names, seed=s) for s in (1, 2))
     assert torch.equal(again.train.inputs, both.train.inputs)
@@ -126,8 +130,9 @@ def test_a_later_year_is_a_second_test_on_the_same_training_data():
 
 def test_hours_without_a_count_are_no_part_of_the_data():
     data = footsteps(200, counters=["107 Quay Street"], year=2022, seed=0, inputs="good")
-    dates = sum(len(part) for part in data)
-    assert dates == 8760 - 3432
+    (name,) = data.test.targets
+    assert sum(int(labelled(part)[name].sum()) for part in data) == 8760 - 3432
+    assert len(data.test) == 8760 - 3432
 
 
 def by_hand(when):
