@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import joblib
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call, stack_module_state, vmap
@@ -31,12 +30,15 @@ from mtl_helpers.training import (
     OptimizerFactory,
     batches,
     check_data,
+    check_optimizer,
+    check_trainable,
     evaluate,
     make_optimizer,
     optimizer_groups,
     seeded,
     take_step,
 )
+from mtl_helpers.values import generator, whole_number, wide
 
 METHODS = ("auto", "vmap", "loop", "processes")
 LARGE_STEP = 1_000_000  # parameters x examples of one step, from which vmap gains nothing on a CPU
@@ -102,7 +104,7 @@ class _Plan:
     steps: int
     batch_size: int | None
     optimizer: str | OptimizerFactory
-    lr: float
+    lr: float | None
     weight_decay: float | None
     balance: Balance
     record_every: int | None
@@ -123,6 +125,7 @@ class _Plan:
         for part, examples in data._asdict().items():
             if part != "valid" or self.record_every is not None:
                 check_data(model, by_name(self.tasks), examples, part)
+        check_trainable(model, data.train, self.batch_size)
         return model, copy.deepcopy(self.balance).to(data.train.inputs.device), data
 
     def make_stepper(self, groups: Iterable[Any], learned: Sequence[Tensor]) -> Optimizer:
@@ -163,7 +166,7 @@ def many_seeds(
     steps: int,
     batch_size: int | None,
     optimizer: str | OptimizerFactory = "adam",
-    lr: float = 1e-3,
+    lr: float | None = None,
     weights: Mapping[str, float] | None = None,
     balance: str | Mapping[str, float] | Balance | None = None,
     weight_decay: float | None = None,
@@ -192,8 +195,8 @@ def many_seeds(
         seeds: the seeds, S of them.
         steps: steps of the optimiser, the same for all seeds.
         batch_size: examples a step; None for all of them.
-        optimizer: a name that ``fit`` knows, or a function from parameters to an optimiser.
-        lr: learning rate, for an optimiser given by name.
+        optimizer: a name that ``fit`` knows, a class, or a function from parameters to one.
+        lr: learning rate, 0.001 when left out. A function sets its own.
         weights: the weight of each task; all 1 when left out.
         balance: what ``fit`` takes, in place of ``weights``. Every seed gets a copy of its own.
         weight_decay: replaces the optimiser's own default; a balance's parameters never decay.
@@ -210,8 +213,10 @@ def many_seeds(
     Source: Bradbury et al. 2018 (JAX) and the PyTorch tutorial on model ensembling with
     ``torch.func`` for the stacked loop.
     """
-    tasks, seeds = tuple(tasks), tuple(seeds)
-    by_name(tasks)  # refuses names that come twice
+    tasks = tuple(by_name(tasks).values())  # refuses names that come twice
+    seeds = tuple(whole_number("a seed", seed) for seed in seeds)
+    if batch_size is not None:
+        batch_size = whole_number("batch_size", batch_size)
     if weights is not None and balance is not None:
         raise ValueError("give weights or balance, not both: fixed weights are a balance")
     chosen = weights if balance is None else balance
@@ -260,6 +265,7 @@ def _train_one_seed(plan: _Plan, seed: int) -> _OneSeed:
     """Train and measure one seed: the plain loop that the other methods must agree with."""
     model, balance, (train, valid, test) = plan.start(seed)
     stepper = plan.make_stepper(optimizer_groups(model, balance), list(balance.parameters()))
+    check_optimizer(stepper, model, balance)
     in_epoch = math.ceil(len(train) / (plan.batch_size or len(train)))
     curve = {0: evaluate(model, plan.tasks, valid)} if plan.record_every else {}
     with seeded(seed, train.inputs.device):  # for dropout
@@ -278,7 +284,7 @@ def _train_one_seed(plan: _Plan, seed: int) -> _OneSeed:
 
 def _steps(plan: _Plan, examples: int, seed: int) -> Iterator[Tensor]:
     """Deal batches, epoch after epoch, until every step has its indices [B]."""
-    order = torch.Generator().manual_seed(seed)
+    order = generator(seed)
     epochs = (batches(examples, plan.batch_size, order) for _ in itertools.count())
     return itertools.islice(itertools.chain.from_iterable(epochs), plan.steps)
 
@@ -345,7 +351,7 @@ class _Stack:
         it stands whether a seed's batch holds any label, bool [S].
         """
         shape = target.shape[:2]
-        output, target = output.flatten(0, 1), target.flatten(0, 1)
+        output, target = wide(output.flatten(0, 1)), wide(target.flatten(0, 1))
         target = task.fit_target(output, target)
         if task.name in self.complete:
             losses = task.loss_function(output, target).view(shape).mean(1)
@@ -388,7 +394,7 @@ class _Stack:
         """Give inputs [S, B, ...] and targets by task, [S, B, ...], for every step."""
         inputs, targets = self.train_data
         examples = inputs.shape[1]
-        orders = [torch.Generator().manual_seed(seed) for seed in self.seeds]
+        orders = [generator(seed) for seed in self.seeds]
         first = torch.arange(len(self.seeds))[:, None] * examples  # row of each seed's first one
         while self.plan.batch_size is None:
             yield inputs, targets
@@ -570,8 +576,6 @@ def _check_request(
     method: str,
     record_every: int | None,
 ) -> None:
-    if not all(isinstance(seed, int | np.integer) for seed in seeds):
-        raise ValueError(f"seeds must be whole numbers; found {list(seeds)}")
     if not seeds or len(set(seeds)) < len(seeds):
         raise ValueError(f"seeds must be given and differ from each other; found {list(seeds)}")
     for what, value in (

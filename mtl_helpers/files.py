@@ -59,12 +59,28 @@ def _project_folder() -> Path:
     return here
 
 
+def as_path(path: str | Path) -> Path:
+    """Give a path with ``~`` replaced by the home folder.
+
+    Raises:
+        ValueError: it is empty, or names the home of somebody who is not known here.
+    """
+    try:
+        found = Path(path).expanduser()
+    except RuntimeError as error:
+        raise ValueError(f"{path}: {error}; write the folder out") from error
+    if not found.name:
+        raise ValueError(f"a file name is needed; found {str(path)!r}")
+    return found
+
+
 @contextmanager
 def open_whole(path: str | Path) -> Iterator[BinaryIO]:
     """Open a file for writing that appears under its name only when the block ends well.
 
     Args:
-        path: where the file shall be; missing folders are made.
+        path: where the file shall be; missing folders are made. ``~`` is the home folder, and
+            where a link stands, the file that it points to is written.
 
     Yields:
         A binary file under a temporary name in the same folder.
@@ -73,7 +89,8 @@ def open_whole(path: str | Path) -> Iterator[BinaryIO]:
         OSError: the disk is full, the folder is read-only, and the like; the message says what
             to do. What stood at ``path`` before is untouched then.
     """
-    path = Path(path)
+    path = as_path(path)
+    path = path.resolve() if path.is_symlink() else path
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -100,7 +117,7 @@ def write_whole(path: str | Path, content: bytes | str) -> Path:
     """
     with open_whole(path) as file:
         file.write(content.encode() if isinstance(content, str) else content)
-    return Path(path)
+    return as_path(path)
 
 
 def write_json(path: str | Path, value: Any) -> Path:
@@ -200,7 +217,7 @@ def download(
         ValueError: what came is not the file: cut off, a web page, another checksum.
         OSError: see :func:`open_whole`.
     """
-    path = Path(path)
+    path = as_path(path)
     if path.is_file() and what_is_wrong(path, sha256=sha256, md5=md5) is None:
         return path
     advice = f"With a network, try again; or get {url} by other means and put it at {path}"

@@ -171,16 +171,22 @@ def delta_m(
 def from_torchmetrics(name: str, **options: Any) -> Callable[[Tensor, Tensor], Tensor]:
     """Give a torchmetrics functional metric as a task's metric.
 
+    Outputs of classification are logits everywhere in this package. torchmetrics would take logits
+    for probabilities where all of them happen to lie in 0..1; so it gets probabilities here.
+
     Args:
         name: a function of ``torchmetrics.functional`` or of its ``classification`` part, for
             example ``"multiclass_f1_score"``.
-        options: its keyword arguments, for example ``num_classes=10, average="macro"``.
+        options: its keyword arguments, for example ``num_classes=10, average="macro"``. A
+            ``threshold`` is one of probabilities.
 
     Returns:
-        A function of outputs [N, ...] and targets [N, ...].
+        A function of outputs [N, ...] and targets [N, ...]. Yes/no targets may be floats, 0.0 and
+        1.0, as binary cross-entropy needs them.
 
     Raises:
-        ValueError: torchmetrics has no such function.
+        ValueError: torchmetrics has no such function; or, when it is called, targets that are
+            neither 0 nor 1 where a yes/no answer is scored.
     """
     import torchmetrics.functional as functional  # late: it imports torchvision, and is slow
 
@@ -188,9 +194,20 @@ def from_torchmetrics(name: str, **options: Any) -> Callable[[Tensor, Tensor], T
     if not callable(found):
         raise ValueError(f"torchmetrics.functional has no {name!r}; see its list of metrics")
 
+    kind = options.get("task") or name.partition("_")[0]
+
     def metric(outputs: Tensor, targets: Tensor) -> Tensor:
+        if kind in ("binary", "multilabel"):
+            outputs = outputs.sigmoid()
+        elif kind == "multiclass" and outputs.dim() > targets.dim():
+            outputs = outputs.softmax(1)
+        if kind in ("binary", "multiclass", "multilabel") and targets.is_floating_point():
+            if ((targets != 0) & (targets != 1)).any():
+                raise ValueError(f"{name} needs targets 0 and 1; found others between them")
+            targets = targets.long()
         return found(outputs, targets, **options)
 
+    metric.__name__ = name
     return metric
 
 

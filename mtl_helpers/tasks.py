@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from mtl_helpers.values import plain, wide
 
 MISSING_CLASS = -100
 
@@ -100,6 +103,8 @@ class Task:
     higher_is_better: bool
 
     def __post_init__(self) -> None:
+        for given in ("outputs", "higher_is_better"):  # NumPy's numbers become plain ones
+            object.__setattr__(self, given, plain(getattr(self, given)))
         if not isinstance(self.name, str) or not self.name or "." in self.name:
             raise ValueError(f"a task needs a name without dots; found {self.name!r}")
         if not isinstance(self.higher_is_better, bool):
@@ -116,7 +121,7 @@ class Task:
                     f"task {self.name!r}: unknown {kind} {given!r}; "
                     f"use one of {', '.join(known)} or pass a function"
                 )
-        if not isinstance(self.outputs, int) or self.outputs < 1:
+        if type(self.outputs) is not int or self.outputs < 1:
             raise ValueError(
                 f"task {self.name!r}: outputs must be a whole number of at least 1, "
                 f"found {self.outputs!r}"
@@ -152,13 +157,15 @@ class Task:
         not enough: the gradient of the branch not taken would be 0 times NaN, which is NaN.
         """
         labelled = self.is_labelled(target)
+        output, target = wide(output), wide(target)
         target = torch.where(_like(labelled, target), target, torch.zeros_like(target))
         output = torch.where(_like(labelled, output), output, torch.zeros_like(output))
-        losses = self.loss_function(output, target)
-        if losses.shape != labelled.shape:
+        losses = self._call("loss", self.loss_function, output, target)
+        shape = tuple(losses.shape) if isinstance(losses, Tensor) else type(losses).__name__
+        if shape != tuple(labelled.shape):
             raise ValueError(
                 f"task {self.name!r}: the loss must give one value per example, shape "
-                f"{tuple(labelled.shape)}; found {tuple(losses.shape)}. Average over the other "
+                f"{tuple(labelled.shape)}; found {shape}. Average over the other "
                 "axes and leave out the mean over the batch (reduction='none')"
             )
         return torch.where(labelled, losses, torch.zeros_like(losses)), labelled
@@ -171,7 +178,8 @@ class Task:
             target: class indices [B], or floats shaped like the output.
 
         Returns:
-            A scalar; 0, with gradient 0, when no example of the batch has a label.
+            A scalar; 0, with gradient 0, when no example of the batch has a label. Outputs in half
+            precision give a scalar of type float32: sums of many numbers leave its range.
 
         Raises:
             ValueError: output and target do not fit each other.
@@ -193,9 +201,35 @@ class Task:
         labelled = self.is_labelled(targets)
         if not labelled.any():
             raise ValueError(f"task {self.name!r}: no example has a label, so there is no score")
-        if not torch.isfinite(outputs[labelled]).all():
+        outputs, targets = wide(outputs[labelled]), wide(targets[labelled])
+        if not torch.isfinite(outputs).all():
             return float("nan")  # a diverged model must not look like one that guesses
-        return float(self.metric_function(outputs[labelled], targets[labelled]))
+        found = self._call("metric", self.metric_function, outputs, targets)
+        try:
+            return float(found)
+        except (TypeError, ValueError, RuntimeError):
+            shape = f" of shape {tuple(found.shape)}" if isinstance(found, Tensor) else ""
+            raise ValueError(
+                f"task {self.name!r}: the metric must give one number; found a "
+                f"{type(found).__name__}{shape}"
+            ) from None
+
+    def _call(self, kind: str, function: MetricFunction, output: Tensor, target: Tensor) -> Any:
+        """Call the loss or the metric; where it fails, say which task's it is.
+
+        Raises:
+            ValueError: the function raised.
+        """
+        try:
+            return function(output, target)
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            if isinstance(error, torch.OutOfMemoryError) or torch.compiler.is_compiling():
+                raise
+            raise ValueError(
+                f"task {self.name!r}: its {kind} {name_of(function)!r} cannot take outputs of "
+                f"shape {tuple(output.shape)} ({output.dtype}) with targets of shape "
+                f"{tuple(target.shape)} ({target.dtype}): {error}"
+            ) from error
 
     def check_targets(self, target: Tensor) -> None:
         """Refuse targets that the loss would misread.
@@ -205,17 +239,21 @@ class Task:
 
         Raises:
             ValueError: class indices of a floating type or outside 0..outputs-1; targets of a
-                whole-number type where the loss wants floats; an infinite target; a target
-                outside 0..1 for binary cross-entropy.
+                whole-number type where the loss needs floats; an infinite target; a target
+                outside 0..1 for binary cross-entropy; -100, the mark of a missing class, among
+                floats that are nowhere near it.
         """
         if self.is_classification:
             self._check_classes(target)
             return
         if not target.is_floating_point():
+            if callable(self.loss):  # a loss of one's own may take class indices
+                return
             raise ValueError(
-                f"task {self.name!r}: the loss wants floating-point targets, found "
+                f"task {self.name!r}: the loss needs floating-point targets, found "
                 f"{target.dtype}; convert with target.double()"
             )
+        self._refuse_missing_class(target)
         if torch.isinf(target).any():
             raise ValueError(
                 f"task {self.name!r}: an infinite target at example "
@@ -226,6 +264,24 @@ class Task:
             raise ValueError(
                 f"task {self.name!r}: binary targets lie between 0 and 1; found "
                 f"{float(target[outside][0])} at example {_first(outside)}"
+            )
+
+    def _refuse_missing_class(self, target: Tensor) -> None:
+        """Refuse -100 where it can only be meant as "no label": far away from all other labels.
+
+        Among floats it would be learned as a value. Data that really reach -100 (degrees, decibels)
+        have other values on the way there.
+        """
+        marked, others = target == MISSING_CLASS, target[torch.isfinite(target)]
+        others = others[others != MISSING_CLASS]
+        if not marked.any():
+            return
+        low, high = (others.min(), others.max()) if len(others) else (0.0, 0.0)
+        if low - MISSING_CLASS > high - low or high < MISSING_CLASS:
+            raise ValueError(
+                f"task {self.name!r}: a target of {MISSING_CLASS} at example {_first(marked)}, far "
+                "from all others: it would be learned as a value. In floating-point targets a "
+                f"missing label is nan: target[target == {MISSING_CLASS}] = float('nan')"
             )
 
     def _check_classes(self, target: Tensor) -> None:
@@ -255,7 +311,7 @@ class Task:
         if self.is_classification:
             if output.dim() != 2 or output.shape[1] != self.outputs or target.dim() != 1:
                 raise ValueError(
-                    f"task {self.name!r}: cross-entropy wants logits of shape "
+                    f"task {self.name!r}: cross-entropy needs logits of shape "
                     f"(B, {self.outputs}) and targets of shape (B,); found "
                     f"{tuple(output.shape)} and {tuple(target.shape)}"
                 )
@@ -269,6 +325,11 @@ class Task:
                 "reshape the targets"
             )
         return target
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """Give the name of a function, or of the class of a callable object; never an address."""
+    return getattr(function, "__name__", type(function).__name__)
 
 
 def _like(mask: Tensor, tensor: Tensor) -> Tensor:
@@ -302,9 +363,17 @@ def by_name(tasks: Iterable[Task]) -> dict[str, Task]:
     Raises:
         ValueError: there is no task, or two share a name.
     """
+    if isinstance(tasks, Task):
+        raise ValueError(f"tasks must be a list: [{tasks.name}], also for one task")
     tasks = tuple(tasks)
     if not tasks:
         raise ValueError("at least one task is needed; found none")
+    strangers = [type(task).__name__ for task in tasks if not isinstance(task, Task)]
+    if strangers:
+        raise ValueError(
+            f"tasks must be a list of Task; found {strangers}. Make one with "
+            "classification(name, classes), regression(name) or binary(name)"
+        )
     names = [task.name for task in tasks]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:

@@ -7,12 +7,16 @@ from which a killed run resumes to the numbers of an uninterrupted one.
 from __future__ import annotations
 
 import copy
+import functools
 import hashlib
 import io
 import math
 import os
 import sys
 import tempfile
+import warnings
+import weakref
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -21,15 +25,20 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.optim import Optimizer
 from tqdm.auto import tqdm
 
 from mtl_helpers.balancing import Balance, make_balance
-from mtl_helpers.datasets.base import MultiTaskData
-from mtl_helpers.files import write_whole
+from mtl_helpers.datasets.base import MultiTaskData, Splits
+from mtl_helpers.files import as_path, write_whole
 from mtl_helpers.tasks import Task, by_name
+from mtl_helpers.values import generator, identity, plain, whole_number
 
-OptimizerFactory = Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer]
-OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+DEFAULT_LR = 1e-3
+FEW = 2  # examples of each task that its loss and metric are tried on before training starts
+OptimizerFactory = Callable[[Iterable[nn.Parameter]], Optimizer]
+OPTIMIZERS: dict[str, type[Optimizer]] = {
     "sgd": torch.optim.SGD,
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
@@ -92,29 +101,68 @@ def batches(
 
 
 def make_optimizer(
-    optimizer: str | OptimizerFactory, parameters: Iterable[nn.Parameter], lr: float
-) -> torch.optim.Optimizer:
-    """Build an optimiser from its name, or call the factory given.
+    optimizer: str | OptimizerFactory, parameters: Iterable[nn.Parameter], lr: float | None = None
+) -> Optimizer:
+    """Build an optimiser from its name or class, or call the function given.
 
     Args:
-        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"adagrad"``, or a function
-            from parameters to an optimiser (then ``lr`` is not used).
+        optimizer: ``"sgd"``, ``"adam"``, ``"adamw"``, ``"rmsprop"``, ``"adagrad"``, a class such as
+            ``torch.optim.SGD`` (or a ``functools.partial`` of it), or a function from parameters to
+            an optimiser, which sets its own learning rate.
         parameters: what it may change.
-        lr: learning rate.
+        lr: learning rate; 0.001 when left out.
 
     Raises:
-        ValueError: an unknown name, or a learning rate that is not a positive number.
+        ValueError: an unknown name, a learning rate that is not a positive number, an optimiser
+            that exists already, or a learning rate beside a function that would not use it.
     """
-    if callable(optimizer):
-        return optimizer(parameters)
-    if optimizer not in OPTIMIZERS:
+    if isinstance(optimizer, Optimizer):
         raise ValueError(
-            f"unknown optimizer {optimizer!r}; use one of {', '.join(OPTIMIZERS)} or a function "
-            "from parameters to an optimiser"
+            f"optimizer is a {type(optimizer).__name__} that was made before; give its name or its "
+            "class, or a function from parameters to an optimiser: the balance may add parameters"
         )
-    if not 0 < lr < float("inf"):
-        raise ValueError(f"the learning rate must be a positive number; found {lr}")
-    return OPTIMIZERS[optimizer](parameters, lr=lr)
+    kind = optimizer.func if isinstance(optimizer, functools.partial) else optimizer
+    set_already = "lr" in getattr(optimizer, "keywords", {})
+    takes_lr = isinstance(kind, type) and issubclass(kind, Optimizer) and not set_already
+    if callable(optimizer) and not takes_lr:
+        if lr is not None:
+            raise ValueError(
+                f"lr={lr} would not be used: the function given as optimizer sets its own learning "
+                "rate; put it there, or give the optimizer by its name or class"
+            )
+        made = optimizer(parameters)
+        if not isinstance(made, Optimizer):
+            raise ValueError(
+                f"the function given as optimizer returned a {type(made).__name__}; it must return "
+                "an optimiser: lambda parameters: torch.optim.SGD(parameters, lr=0.1)"
+            )
+        return made
+    if not callable(optimizer) and optimizer not in OPTIMIZERS:
+        raise ValueError(
+            f"unknown optimizer {optimizer!r}; use one of {', '.join(OPTIMIZERS)}, a class, or a "
+            "function from parameters to an optimiser"
+        )
+    rate = plain(DEFAULT_LR if lr is None else lr)
+    if isinstance(rate, bool) or not isinstance(rate, int | float) or not 0 < rate < math.inf:
+        raise ValueError(f"the learning rate must be a positive number; found {lr!r}")
+    return (optimizer if callable(optimizer) else OPTIMIZERS[optimizer])(parameters, lr=rate)
+
+
+def check_optimizer(stepper: Optimizer, model: nn.Module, balance: nn.Module) -> None:
+    """Refuse an optimiser that would leave something out without a word.
+
+    Raises:
+        ValueError: a parameter of the model or of the balance needs gradients and is not in it.
+    """
+    held = {id(p) for group in stepper.param_groups for p in group["params"]}
+    for owner, module in (("model", model), ("balance", balance)):
+        for name, parameter in module.named_parameters():
+            if parameter.requires_grad and id(parameter) not in held:
+                raise ValueError(
+                    f"the optimiser does not hold the {owner}'s parameter {name!r}, which would "
+                    "never learn: a function given as optimizer must use all parameters that it is "
+                    "given. To keep a part fixed, call part.requires_grad_(False)"
+                )
 
 
 def clipped(optimizer: str = "adam", *, lr: float, max_norm: float) -> OptimizerFactory:
@@ -164,7 +212,7 @@ def fit(
     *,
     balance: str | Mapping[str, float] | Balance = "equal",
     optimizer: str | OptimizerFactory = "adam",
-    lr: float = 1e-3,
+    lr: float | None = None,
     epochs: int,
     batch_size: int | None = 64,
     seed: int = 0,
@@ -181,9 +229,10 @@ def fit(
         train: inputs [N, ...] and targets by task name; missing labels are allowed.
         valid: examples to watch after every epoch.
         balance: ``"equal"`` for the simple sum, ``{task: weight}``, the name of a loss or gradient
-            method (see ``mtl_helpers.balancing.make_balance``), or a ``Balance``.
-        optimizer: a name or a function from parameters to an optimiser.
-        lr: learning rate, for an optimiser given by name.
+            method (see ``mtl_helpers.balancing.make_balance``), or a ``Balance``. One that learns
+            belongs to one run.
+        optimizer: a name, a class, or a function from parameters to an optimiser.
+        lr: learning rate, 0.001 when left out. A function sets its own.
         epochs: passes over ``train``.
         batch_size: examples a step; None for all of them.
         seed: draws the order of the batches and every dropout mask.
@@ -198,19 +247,28 @@ def fit(
         The losses and scores of every epoch.
 
     Raises:
-        ValueError: data, tasks, model, weights or checkpoint do not fit each other.
+        TypeError: the data are no ``MultiTaskData``.
+        ValueError: data, tasks, model, weights, optimiser or checkpoint do not fit each other, or
+            nothing can be trained.
         FloatingPointError: a loss or a parameter is no longer a finite number.
         OSError: the checkpoint cannot be read or written.
     """
-    tasks = tuple(tasks)
+    seed, epochs = whole_number("seed", seed), whole_number("epochs", epochs)
+    batch_size = None if batch_size is None else whole_number("batch_size", batch_size)
+    tasks = tuple(by_name(tasks).values())
     _check_request(model, tasks, train, valid, epochs, patience, monitor)
+    check_trainable(model, train, batch_size)
+    checkpoint = None if checkpoint is None else as_path(checkpoint)
+    resuming = checkpoint is not None and checkpoint.exists()
     names = [task.name for task in tasks]
     device = train.inputs.device
     balance = make_balance(balance, tasks).to(device)
+    _claim(balance, model, resuming)
     stepper = make_optimizer(optimizer, optimizer_groups(model, balance), lr)
-    order = torch.Generator().manual_seed(seed)
+    check_optimizer(stepper, model, balance)
+    order = generator(seed)
     settings = {
-        "tasks": {t.name: [str(t.loss), str(t.metric), t.outputs] for t in tasks},
+        "tasks": {t.name: [identity(t.loss), identity(t.metric), t.outputs] for t in tasks},
         "balance": str(balance),
         "batch_size": batch_size,
         "seed": seed,
@@ -223,12 +281,11 @@ def fit(
     }
     run = _Run(model, balance, stepper, order, settings)
     if checkpoint is not None:
-        checkpoint = Path(checkpoint)
         checkpoint.parent.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=checkpoint.parent).close()  # fails now, not after an epoch
         run.settings["data"] = [data and _fingerprint(data) for data in (train, valid)]
     with seeded(seed, device):
-        if checkpoint is not None and checkpoint.exists():
+        if resuming:
             run.load(checkpoint)
             if run.history.epochs > epochs:
                 raise ValueError(
@@ -433,7 +490,9 @@ class _Run:
         shapes = {
             name: [*value.shape, str(value.dtype)] for name, value in model.state_dict().items()
         }
-        self.settings = {**settings, "model": shapes}
+        # As they come back from a file: without tensors, whose == gives no yes or no.
+        self.settings = _comparable({**settings, "model": shapes})
+        self.is_saved = False
         self.history = History()
         self.best_score = float("inf")
         self.best_model: dict[str, Tensor] | None = None
@@ -499,7 +558,16 @@ class _Run:
             "best_model": self.best_model,
         }
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(plain(state), buffer)
+        if not self.is_saved:  # once a run: what cannot be read back is no checkpoint
+            try:
+                _read_checkpoint(buffer.getvalue())
+            except ValueError as error:
+                raise ValueError(
+                    f"{path.name} was not written: the optimiser, the balance or the model holds "
+                    f"something that is neither plain data nor a tensor ({error})"
+                ) from error
+            self.is_saved = True
         write_whole(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
@@ -541,15 +609,13 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
         OSError: there is no such file, or it may not be read.
         ValueError: the file is cut short, or is no checkpoint of ``fit``.
     """
-    path = Path(path)
+    path = as_path(path)
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except OSError:  # not there, not allowed, a folder: its own message says it best
-        raise
-    except Exception as error:  # torch raises a different class for each kind of damage
+        state = _read_checkpoint(path.read_bytes())
+    except ValueError as error:
         raise ValueError(
-            f"{path.name} cannot be read as a checkpoint ({type(error).__name__}): the file is "
-            "cut short or something else; delete it to start afresh"
+            f"{path.name} cannot be read as a checkpoint ({error}): the file is cut short, damaged "
+            "or something else; to start afresh, give another file name"
         ) from error
     keys = {"settings", "model", "balance", "optimizer", "order", "random", "history"}
     if not isinstance(state, dict) or state.get("format") != _Run.FORMAT or keys - state.keys():
@@ -560,6 +626,23 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
+def _read_checkpoint(content: bytes) -> Any:
+    """Read what ``torch.save`` wrote.
+
+    Raises:
+        ValueError: the content is cut, damaged, or more than plain data and tensors.
+    """
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            damaged = archive.testzip()  # torch itself does not look at the checksums
+        if damaged is not None:
+            raise ValueError(f"{damaged} inside it is damaged")
+        return torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except Exception as error:  # a different class for each kind of damage
+        first_line = str(error).strip().partition("\n")[0]
+        raise ValueError(f"{type(error).__name__}: {first_line}") from error
+
+
 def _fingerprint(data: MultiTaskData) -> str:
     """Give a hash of inputs and targets, so that a run is not resumed on other data."""
     found = hashlib.sha256()
@@ -567,6 +650,18 @@ def _fingerprint(data: MultiTaskData) -> str:
         found.update(f"{tuple(tensor.shape)} {tensor.dtype}".encode())
         found.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return found.hexdigest()
+
+
+def _comparable(value: Any) -> Any:
+    """Give settings as plain data: numbers and text as they are, everything else by identity."""
+    value = plain(value)
+    if isinstance(value, dict):
+        return {key: _comparable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_comparable(item) for item in value]
+    return (
+        value if value is None or isinstance(value, bool | int | float | str) else identity(value)
+    )
 
 
 def _difference(key: str, theirs: Any, mine: Any) -> str:
@@ -605,7 +700,7 @@ def _check_request(
     if monitor != "loss" and monitor not in named:
         raise ValueError(f"monitor must be 'loss' or one of {list(named)}; found {monitor!r}")
     for part, data in (("train", train), ("valid", valid)):
-        if data is not None:
+        if data is not None or part == "train":
             check_data(model, named, data, part)
 
 
@@ -624,6 +719,7 @@ def check_data(model: nn.Module, named: Mapping[str, Task], data: MultiTaskData,
             from targets or outputs; a label out of range; another device or floating type; or, in
             data that are not for training, a task without any label.
     """
+    refuse_other_data(data, part)
     if len(data) == 0:
         raise ValueError(f"the {part} data hold no examples; give at least one")
     if not torch.isfinite(data.inputs).all():
@@ -640,28 +736,39 @@ def check_data(model: nn.Module, named: Mapping[str, Task], data: MultiTaskData,
                 f"on {data.inputs.device}; call data.to(device=...)"
             )
         task.check_targets(data.targets[name])
-        if part != "train" and not task.is_labelled(data.targets[name]).any():
-            raise ValueError(f"task {name!r} has no label at all in the {part} data")
+        if not task.is_labelled(data.targets[name]).any():
+            raise ValueError(
+                f"task {name!r} has no label at all in the {part} data; leave the task out, or "
+                "give it labels"
+            )
     if next(model.parameters(), None) is None:
         raise ValueError("the model has no parameters, so there is nothing to train")
+    whole = not data.inputs.is_floating_point()  # token ids, say: the model knows what they are
     for parameter_name, parameter in model.named_parameters():
         for what, mine, theirs in (
             ("device", parameter.device, data.inputs.device),
-            ("dtype", parameter.dtype, data.inputs.dtype),
+            ("dtype", parameter.dtype, parameter.dtype if whole else data.inputs.dtype),
         ):
             if mine != theirs:
                 raise ValueError(
                     f"the model's {what} is {mine} (parameter {parameter_name!r}), that of the "
                     f"{part} inputs is {theirs}; call data.to({what}=...) or model.to(...)"
                 )
+    labelled = [task.is_labelled(data.targets[name]) for name, task in named.items()]
+    tried = torch.cat([rows.nonzero()[:FEW, 0] for rows in labelled]).unique()
     was_training = model.training
-    model.eval()  # one example through the model; in eval mode no running statistic moves
+    model.eval()  # a few examples through the model; in eval mode no running statistic moves
     try:
-        outputs = model(data.inputs[:1])
+        outputs = model(data.inputs[tried])
     except (RuntimeError, ValueError) as error:
+        shape = ", ".join(map(str, data.inputs.shape[1:]))
+        advice = (
+            f". These inputs are whole numbers ({data.inputs.dtype}); a layer that multiplies "
+            "needs fractions: MultiTaskData(inputs.double(), targets), pictures divided by 255"
+        )
         raise ValueError(
-            f"the model cannot take {part} inputs of shape (N, "
-            f"{', '.join(map(str, data.inputs.shape[1:]))}): {error}"
+            f"the model cannot take {part} inputs of shape (N, {shape}): "
+            f"{error}{advice if whole else ''}"
         ) from error
     finally:
         model.train(was_training)
@@ -673,7 +780,83 @@ def check_data(model: nn.Module, named: Mapping[str, Task], data: MultiTaskData,
             f"missing {missing}, found {found}"
         )
     for name, task in named.items():
-        task.mean_loss(outputs[name], data.targets[name][:1])
+        target = data.targets[name][tried]
+        task.mean_loss(outputs[name], target)
+        if part != "train":
+            with warnings.catch_warnings():  # a metric may warn of few examples
+                warnings.simplefilter("ignore")
+                task.score(outputs[name], target)
+
+
+def refuse_other_data(data: object, part: str) -> None:
+    """Say how to make a ``MultiTaskData`` of what was given instead.
+
+    Raises:
+        TypeError: it is something else.
+    """
+    if isinstance(data, MultiTaskData):
+        return
+    if isinstance(data, Splits):
+        advice = f"give one of its parts, such as splits.{part}"
+    elif isinstance(data, torch.utils.data.DataLoader):
+        advice = (
+            "give all examples, MultiTaskData(inputs, {'task': targets}); batch_size=... deals "
+            "them into batches"
+        )
+    else:
+        advice = "give MultiTaskData(inputs, {'task': targets})"
+    raise TypeError(f"the {part} data must be MultiTaskData; found {type(data).__name__}: {advice}")
+
+
+def check_trainable(model: nn.Module, train: MultiTaskData, batch_size: int | None) -> None:
+    """Refuse a model that nothing can be trained in, and a last batch that a norm cannot take.
+
+    Raises:
+        ValueError: all parameters are frozen, or the last batch has one example and the model
+            normalises over the batch.
+    """
+    if not any(p.requires_grad for p in model.parameters()):
+        raise ValueError(
+            "every parameter of the model is frozen, so there is nothing to train; call "
+            "model.requires_grad_(True), or on the part that shall learn"
+        )
+    rows = len(train)
+    alone = rows % (batch_size or rows) == 1 or rows == 1 or batch_size == 1
+    if not alone or not any(isinstance(module, _BatchNorm) for module in model.modules()):
+        return
+    trial = copy.deepcopy(model).train()
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=[]):
+            trial(train.inputs[:1])
+    except ValueError as error:
+        sizes = range(max(batch_size or rows, 2), rows + 1)
+        other = next((size for size in sizes if rows % size != 1), None)
+        advice = f"use batch_size={other}" if other else "give more examples"
+        raise ValueError(
+            f"the last batch of {rows} examples holds one alone (batch_size={batch_size}), and "
+            f"batch normalisation needs at least two ({error}); {advice}"
+        ) from error
+
+
+_CLAIMED: weakref.WeakKeyDictionary[Balance, Any] = weakref.WeakKeyDictionary()
+
+
+def _claim(balance: Balance, model: nn.Module, resuming: bool) -> None:
+    """Refuse a balance that has learned with another model: it would start from that.
+
+    Raises:
+        ValueError: it did.
+    """
+    owner, start = _CLAIMED.get(balance, (lambda: model, None))
+    state = {name: value.clone() for name, value in balance.state_dict().items()}
+    changed = start is not None and any(not torch.equal(state[k], start[k]) for k in state)
+    if changed and owner() is not model and not resuming:
+        raise ValueError(
+            f"this {type(balance).__name__} has learned in another run, and would start from "
+            "there; make a new one for each run"
+        )
+    if start is None or owner() is not model:
+        _CLAIMED[balance] = (weakref.ref(model), state if start is None else start)
 
 
 @contextmanager

@@ -16,7 +16,6 @@ from mtl_helpers.balancing.losses import (
 )
 from mtl_helpers.balancing.make import make_balance
 from mtl_helpers.balancing.per_task import GradientBalance, check_partition
-from mtl_helpers.balancing.probes import GradientProbe, cosines, layer_gradients
 
 __all__ = [
     "Balance",
@@ -27,14 +26,11 @@ __all__ = [
     "GeometricMean",
     "GradNorm",
     "GradientBalance",
-    "GradientProbe",
     "ImtlL",
     "RandomLossWeights",
     "SmoothTchebycheff",
     "UncertaintyWeights",
     "check_partition",
     "check_weights",
-    "cosines",
-    "layer_gradients",
     "make_balance",
 ]

@@ -28,6 +28,8 @@ import torch
 from scipy.optimize import brentq, nnls
 from torch import Tensor
 
+from mtl_helpers.values import wide
+
 TINY = 1e-10  # squared length, beside unit vectors, below which a convex hull is said to hold 0
 
 Orders = Sequence[Sequence[int]] | np.ndarray
@@ -44,8 +46,7 @@ def gramian(grads: Tensor) -> np.ndarray:
         FloatingPointError: a gradient holds nan or infinity.
     """
     _check(grads)
-    grads = grads.detach()
-    grads = grads if grads.dtype in (torch.float32, torch.float64) else grads.float()
+    grads = wide(grads.detach())
     found = (grads @ grads.T).double().cpu().numpy()
     diagonal = np.diagonal(found)
     if not np.isfinite(found).all() or (diagonal < 1e-30).any():  # rare: look, and mend by scaling
@@ -70,7 +71,8 @@ def combine(weights: np.ndarray, gram: np.ndarray, grads: Tensor) -> Tensor:
     added = (np.abs(weights) * np.sqrt(np.clip(np.diagonal(gram), 0, None))).sum() ** 2
     if weights @ gram @ weights <= 8 * _rounding(grads) * added:
         return torch.zeros_like(grads[0])
-    return torch.as_tensor(weights, dtype=grads.dtype, device=grads.device) @ grads.detach()
+    full = wide(grads.detach())
+    return (torch.as_tensor(weights, dtype=full.dtype, device=full.device) @ full).to(grads.dtype)
 
 
 def _rounding(grads: Tensor) -> float:
@@ -127,7 +129,7 @@ def _closest_to_zero(points: np.ndarray) -> np.ndarray:
 def sum_(grads: Tensor) -> Tensor:
     """Add the gradients up: what plain training on the sum of the losses does. [K, P] -> [P]."""
     _check(grads)
-    return grads.detach().sum(0)
+    return wide(grads.detach()).sum(0).to(grads.dtype)
 
 
 # ------------------------------------------------------------ least squares over weights >= 0
@@ -489,7 +491,7 @@ def graddrop(
     _check(grads)
     if not 0 <= leak <= 1:
         raise ValueError(f"GradDrop's leak must lie between 0 and 1; found {leak}")
-    grads = grads.detach()
+    dtype, grads = grads.dtype, wide(grads.detach())
     total, size, buffer = grads.sum(0), grads[0].abs(), torch.empty_like(grads[0])
     for row in grads[1:]:  # twice as fast as grads.abs().sum(0), and without a copy of grads
         size += torch.abs(row, out=buffer)
@@ -501,7 +503,7 @@ def graddrop(
         )
     side = total - (2 * draws - 1) * size  # positive where draws < (1 + total / size) / 2
     picked = torch.copysign(size, side).add_(total).div_(2)
-    return leak * total + (1 - leak) * picked if leak else picked
+    return (leak * total + (1 - leak) * picked if leak else picked).to(dtype)
 
 
 def _orders(orders: Orders | None, tasks: int, generator: torch.Generator | None) -> Orders:

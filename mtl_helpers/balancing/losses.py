@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import debug_unwrap
 
+from mtl_helpers.values import identity
+
 
 class Balance(nn.Module):
     """What ``fit`` asks of a balance.
@@ -80,7 +82,10 @@ class Balance(nn.Module):
         """Give the settings, so that a checkpoint of another balance is refused."""
         known = (str, int, float, tuple, list, dict)
         own = {k: v for k, v in vars(self).items() if k[0] != "_" and isinstance(v, known)}
-        return ", ".join(f"{k}={v!r}" for k, v in own.items() if k != "training")
+        texts = {k: repr(v) for k, v in own.items() if k != "training"}
+        # An object inside would write its address, which is another one in the next process.
+        safe = {k: identity(own[k]) if " at 0x" in text else text for k, text in texts.items()}
+        return ", ".join(f"{k}={text}" for k, text in safe.items())
 
     def labelled(self, losses: Tensor, context: Mapping[str, Any] | None) -> Tensor:
         """Say which tasks have a label in the batch: bool [K]; all when the context is silent.

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from mtl_helpers.balancing.gradients import METHODS
 from mtl_helpers.balancing.losses import Balance
+from mtl_helpers.values import identity
 
 
 class GradientBalance(Balance):
@@ -46,7 +47,7 @@ class GradientBalance(Balance):
         if at not in ("shared", "features"):
             raise ValueError(f"at must be 'shared' or 'features'; found {at!r}")
         self.direction = method if callable(method) else METHODS[method]
-        self.method = getattr(method, "__name__", str(method))
+        self.method = getattr(method, "__name__", identity(method))
         self.at, self.at_features, self.options = at, at == "features", options
         if method == "gradvac":
             self.register_buffer("targets", torch.zeros(2 * (len(self.task_names),)).double())
@@ -106,11 +107,17 @@ class GradientBalance(Balance):
                 f"{self.method} needs {wanted} in the context, found {list(context)}; fit gives "
                 "them, and by hand training.take_step does"
             )
-        check_partition(context["model"], self.task_names)
+        model = context["model"]
+        check_partition(model, self.task_names)
+        if self.at_features and getattr(model, "tied_parameters", list)():
+            raise ValueError(
+                f"at='features' needs heads that share no layer with the trunk or each other; in "
+                f"this {type(model).__name__} they do. Use at='shared'"
+            )
         labelled = context.get("labelled")
         if labelled is None:
             labelled = torch.ones(len(losses), dtype=torch.bool)
-        return context["model"], labelled.cpu()
+        return model, labelled.cpu()
 
     def _rows(self, tasks: int, places: Sequence[Tensor]) -> Tensor:
         """Give the K x P matrix; its memory is taken once and used again."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from mtl_helpers.tasks import MISSING_CLASS
+from mtl_helpers.values import generator as make_generator
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,7 +135,7 @@ def with_missing(
             f"task {task_name!r}: {target.dtype} targets cannot mark a missing label; "
             "use torch.long for classes and floats for yes/no"
         )
-    order = torch.randperm(len(data), generator=torch.Generator().manual_seed(seed))
+    order = torch.randperm(len(data), generator=make_generator(seed))
     missing = order[: round(fraction * len(data))].to(target.device)
     target[missing] = float("nan") if target.is_floating_point() else MISSING_CLASS
     return MultiTaskData(data.inputs, {**data.targets, task_name: target})

@@ -27,6 +27,8 @@ from torch import Tensor
 
 from mtl_helpers.datasets.base import MultiTaskData, Splits, check_floating
 from mtl_helpers.files import embedded_folder
+from mtl_helpers.values import generator as make_generator
+from mtl_helpers.values import whole_number
 
 SHA256 = "b468000b7bc49898bf6b149f7c96aad31684c87b88dba1c00a20f2e8cc11a745"
 YEARS = (2022, 2023, 2024)
@@ -132,6 +134,7 @@ def footsteps(
         ValueError: an unknown counter, input, target or year, or more hours than were counted.
     """
     check_floating(dtype)
+    seed = whole_number("seed", seed)
     table = read_footsteps()
     names = [c for c in table.counters if c != FEW_HOURS] if counters is None else list(counters)
     _check(table, names, inputs, target, (year, test_year or year))
@@ -150,7 +153,7 @@ def footsteps(
                 f"counter {names[k]!r}: {hours} training and {valid_hours} validation hours asked "
                 f"for; it counted {len(rows)} hours in {year}, and some must stay for the test"
             )
-        rng = torch.Generator().manual_seed(1_000 * seed + column)
+        rng = make_generator(1_000 * seed + column)
         rows = rows[torch.randperm(len(rows), generator=rng)]
         drawn[0].append(rows[:hours])
         drawn[1].append(rows[len(rows) - valid_hours :])

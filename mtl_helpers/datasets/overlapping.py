@@ -24,6 +24,7 @@ from torch import Tensor
 
 from mtl_helpers import files
 from mtl_helpers.datasets.base import MultiTaskData, Splits, check_floating
+from mtl_helpers.values import generator as make_generator
 
 SOURCES = {
     "digits": ("digits", "digits"),
@@ -125,7 +126,7 @@ def overlapping_digits(
     white, canvas = (16, None) if small else (255, (36, 36))
     offset = offset or ((2, 4) if small else (6, 6))
     # one seed for the split, one each for left and right of the three sides
-    seeds = torch.randint(2**62, (7,), generator=torch.Generator().manual_seed(seed)).tolist()
+    seeds = torch.randint(2**62, (7,), generator=make_generator(seed)).tolist()
     split = {name: _split(name, seeds[0], download) for name in set(SOURCES[source])}
     left_sides, right_sides = (split[name] for name in SOURCES[source])
 
@@ -175,14 +176,14 @@ def _check_size(side: str, size: int, left: int, right: int) -> None:
 
 def _draw(count: int, size: int, seed: int) -> Tensor:
     """Draw ``size`` of ``count`` pictures, in rounds that use each picture once."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = make_generator(seed)
     rounds = 1 + size // count
     return torch.cat([torch.randperm(count, generator=generator) for _ in range(rounds)])[:size]
 
 
 def _split(name: str, seed: int, download: bool) -> list[Pictures]:
     """Divide the pictures into train, valid and test, each with its share of every class."""
-    generator = torch.Generator().manual_seed(seed)
+    generator = make_generator(seed)
     if name == "digits":
         return _divide(_sklearn_digits(), (3 / 5, 4 / 5), generator)
     official_train, official_test = _official(name, download)

@@ -15,6 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtl_helpers.datasets.base import MultiTaskData, Splits
+from mtl_helpers.values import generator as make_generator
+from mtl_helpers.values import whole_number
 
 TRAIN, VALID, TEST, TRUTH = range(4)  # each part has its own random numbers
 
@@ -251,7 +253,7 @@ def mmoe_synthetic(
 
 def _generator(seed: int, part: int) -> torch.Generator:
     """Give each part of each seed random numbers of its own, and far from a model's seed."""
-    return torch.Generator().manual_seed(1_000_000_000 + 4 * seed + part)
+    return make_generator(1_000_000_000 + 4 * whole_number("seed", seed) + part)
 
 
 def _one_each(what: str, value: float | Sequence[float], count: int) -> list[float]:

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from mtl_helpers.datasets.base import MultiTaskData, Splits
+from mtl_helpers.values import generator as make_generator
+from mtl_helpers.values import whole_number
 
 SHAPES = ("ellipse", "rectangle", "triangle")
 SIDES = (0.3, 0.6)  # shortest and longest side of a box, as a share of the image
@@ -41,14 +43,14 @@ def shapes(
         raise ValueError(f"shapes need images of at least 12 pixels; found {size}")
     return Splits(
         *(
-            _draw(count, size, noise, 1_000_000_000 + 3 * seed + part)
+            _draw(count, size, noise, 1_000_000_000 + 3 * whole_number("seed", seed) + part)
             for part, count in enumerate((train, valid, test))
         )
     )
 
 
 def _draw(count: int, size: int, noise: float, seed: int) -> MultiTaskData:
-    rng = torch.Generator().manual_seed(seed)
+    rng = make_generator(seed)
     kind = torch.randint(len(SHAPES), (count,), generator=rng)
     sides, place, bright = (
         torch.rand(count, n, generator=rng, dtype=torch.float64) for n in (2, 2, 1)

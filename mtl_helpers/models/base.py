@@ -14,7 +14,8 @@ class MultiTaskModel(nn.Module):
     """A model with one output a task: ``forward(x)`` gives ``{task name: output}``.
 
     Every parameter is either shared (the losses of several tasks may reach it) or one task's own
-    (no other task's loss ever reaches it). Subclasses say which are whose in ``own_modules``.
+    (no other task's loss ever reaches it). Subclasses say which are whose in ``own_modules``. A
+    layer that stands in a task's own modules and somewhere else as well is shared.
 
     Args:
         task_names: the tasks, in the order of the outputs.
@@ -46,7 +47,25 @@ class MultiTaskModel(nn.Module):
             raise KeyError(
                 f"no head for task {name!r}; this model has {', '.join(self.task_names)}"
             )
-        return [p for module in self.own_modules(name) for p in module.parameters()]
+        inside = self._places(self.own_modules(name))
+        everywhere = self._places([self])
+        return [p for key, (p, count) in inside.items() if count == everywhere[key][1]]
+
+    @staticmethod
+    def _places(modules: Iterable[nn.Module]) -> dict[int, tuple[nn.Parameter, int]]:
+        """Give every parameter below some modules by its id, with the number of its places."""
+        found: dict[int, tuple[nn.Parameter, int]] = {}
+        for module in modules:
+            for _, parameter in module.named_parameters(remove_duplicate=False):
+                count = found.get(id(parameter), (parameter, 0))[1]
+                found[id(parameter)] = (parameter, count + 1)
+        return found
+
+    def tied_parameters(self) -> list[nn.Parameter]:
+        """Give the shared parameters that some task's own modules hold as well."""
+        shared = {id(p) for p in self.shared_parameters()}
+        own = self._places(m for name in self.task_names for m in self.own_modules(name))
+        return [p for key, (p, _) in own.items() if key in shared]
 
     def shared_parameters(self) -> list[nn.Parameter]:
         """Give the parameters that belong to no task alone."""

@@ -150,3 +150,36 @@ def test_the_hash_sees_code_and_nothing_else(tmp_path, monkeypatch):
     assert base != hashed("def f(a, c=1):\n    return a + c\n")
     assert len(base) == 64 and len(code_hash([record, record])) == 64
     assert code_hash([record, record]) != base
+
+
+def test_a_file_damaged_at_any_byte_is_refused(results):
+    """A digit that became another one is still JSON; the checksum sees it."""
+    content = keep().read_bytes()
+    for at in range(0, len(content) - 1):  # the last byte is the final newline
+        damaged = bytearray(content)
+        damaged[at] ^= 1
+        (results / "toy.json").write_bytes(bytes(damaged))
+        try:
+            load("toy")
+        except ValueError as error:
+            assert "toy.json is not a recorded result" in str(error)
+        else:
+            assert json.loads(damaged) == json.loads(
+                content
+            )  # white space became other white space
+
+
+@pytest.mark.parametrize("kept", [0, 1, 40, 0.5, 0.99])
+def test_a_file_cut_at_any_length_is_refused(results, kept):
+    path = keep()
+    content = path.read_bytes()
+    path.write_bytes(content[: kept if isinstance(kept, int) else int(kept * len(content))])
+    with pytest.raises(ValueError, match=r"toy\.json is not a recorded result"):
+        load("toy")
+
+
+def test_a_file_edited_by_hand_is_refused(results):
+    path = keep()
+    path.write_text(path.read_text().replace('"score": 0.5', '"score": 0.6'))
+    with pytest.raises(ValueError, match="some byte of the file changed"):
+        load("toy")

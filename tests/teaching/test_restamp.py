@@ -50,7 +50,7 @@ def test_moved_code_that_makes_the_same_rows_gets_its_name(results):
     found = load("toy")
     assert found.code == [f"{__name__}:moved"] and not found.changed
     assert found.restamped_from == [{key: before[key] for key in ("code", "code_hash")}]
-    changed = {"code", "code_hash", "restamped_from"}
+    changed = {"code", "code_hash", "restamped_from", "checksum"}
     assert {k: v for k, v in after.items() if k not in changed} == {
         k: v for k, v in before.items() if k not in changed
     }

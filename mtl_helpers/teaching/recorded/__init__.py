@@ -130,7 +130,19 @@ def record(
         },
         date=datetime.now(UTC).date().isoformat(),
     )
-    return write_json(_path(name), asdict(found))
+    return write(found)
+
+
+def write(found: Recorded) -> Path:
+    """Write a result with a checksum over all of it, whole or not at all; give the path."""
+    content = asdict(found)
+    return write_json(_path(found.name), {**content, "checksum": checksum(content)})
+
+
+def checksum(content: Mapping[str, Any]) -> str:
+    """Give a SHA-256 of a result's content: numbers that somebody edits, or a disk, show."""
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def origin_of(code: Sequence[Code]) -> dict[str, Any]:
@@ -162,6 +174,8 @@ def load(name: str, *, missing_ok: bool = False) -> Recorded:
     kinds = {part.name: _KINDS[str(part.type).split("[")[0]] for part in fields(Recorded)}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
+        said = found.pop("checksum", None)
+        whole = checksum(found) == said
         for part in fields(Recorded):
             if part.default_factory is not MISSING:
                 found.setdefault(part.name, part.default_factory())
@@ -171,7 +185,9 @@ def load(name: str, *, missing_ok: bool = False) -> Recorded:
             wrong = ["name or rows"]
         if not wrong and not all(isinstance(row, dict) for row in found["rows"]):
             wrong = ["rows"]
-    except (ValueError, AttributeError) as error:
+        if not wrong and not whole:
+            wrong = ["checksum (some byte of the file changed)"]
+    except (ValueError, AttributeError, TypeError, RecursionError) as error:
         raise ValueError(f"{path.name} is not a recorded result ({error}); {_MEND}") from error
     if wrong:
         raise ValueError(

@@ -21,7 +21,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from mtl_helpers.files import results_folder, write_json
+from mtl_helpers.files import results_folder
 from mtl_helpers.teaching.recorded import (
     Code,
     Recorded,
@@ -31,6 +31,7 @@ from mtl_helpers.teaching.recorded import (
     load,
     name_of,
     source_hash,
+    write,
 )
 from mtl_helpers.teaching.studies import Study, all_studies, rerun_sample
 
@@ -77,7 +78,7 @@ def restamp(name: str, studies: Mapping[str, Study] | None = None) -> bool:
         code_hash=code_hash(code),
         restamped_from=[*found.restamped_from, before],
     )
-    write_json(results_folder() / f"{name}.json", asdict(new))
+    write(new)
     return True
 
 
