@@ -6,10 +6,7 @@ import base64
 import copy
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -388,25 +385,3 @@ def test_an_edition_never_replaces_its_source(lesson, capsys):
 def test_an_unknown_edition_is_refused():
     with pytest.raises(ValueError, match="student, teacher and slides"):
         notebooks.edition(messy(), "pupil")
-
-
-def test_lab_starts_jupyterlab_with_the_projects_settings(monkeypatch):
-    started = {}
-
-    def call(command, **how):
-        started.update(command=command, **how)
-        return 7
-
-    monkeypatch.setattr(subprocess, "call", call)
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "elsewhere")
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert notebooks.main(["lab", "--no-browser"]) == 7
-    assert started["command"] == [sys.executable, "-m", "jupyterlab", "--no-browser"]
-    first, second = started["env"]["JUPYTER_CONFIG_PATH"].split(os.pathsep)
-    assert (Path(first) / "jupyter_server_config.py").is_file()
-    assert second == "elsewhere"
-    assert started["env"]["OMP_NUM_THREADS"] == "3"
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    notebooks.main(["lab"])
-    assert started["env"]["OMP_NUM_THREADS"] == "1"
-    assert (started["cwd"] / "notebooks" / "00_start_here.ipynb").is_file()
