@@ -62,8 +62,8 @@ def for_learner(nb: nbformat.NotebookNode) -> nbformat.NotebookNode:
 def _is_machinery(cell: nbformat.NotebookNode, first_frame: bool) -> bool:
     """Whether a learner need not see this code.
 
-    Lessons in the first frame (see tests/notebooks/first_frame.py) teach in their ``setup`` and
-    ``proof`` cells, and their exercises rest on some of them. There, only what the lesson itself
+    Lessons in the first frame (see FIRST in tests/notebooks/hygiene.py) teach in their ``setup``
+    and ``proof`` cells, and exercises rest on some of them. There, only what the lesson itself
     tells the reader to skip is folded.
     """
     tags = set(cell.metadata.get("tags", []))
