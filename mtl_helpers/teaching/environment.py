@@ -48,8 +48,9 @@ say(pair=True)
 """
 # A notebook's first code cell: on Colab and Kaggle it runs notebooks/hosted.py, which is searched
 # for here, one folder up (notebooks/deeper/), in a clone's notebooks/, and in that of a clone here.
+# JupyterLab shows the first line of a folded cell.
 HOSTED_CELL = """\
-from glob import glob
+from glob import glob  # for Colab and Kaggle; does nothing anywhere else
 from runpy import run_path
 
 hosted = [f for p in ("", "../", "notebooks/", "*/notebooks/") for f in glob(p + "hosted.py")]

@@ -42,17 +42,13 @@ def lab(arguments: Sequence[str]) -> int:
     asked = asked_port(arguments)
     if asked is None and (address := running(place.root)):
         print(
-            f"JupyterLab is already running for this folder: open {address}\nTo stop it, press "
-            "Ctrl+C in its terminal. To start a second one, name another port: "
-            "make lab ARGS=--port=8899"
+            f"JupyterLab is already running for this folder: open {address}\n"
+            f"To stop it, press Ctrl+C in its terminal. To start a second one, {_name_a_port(8899)}"
         )
         return 0
     if asked is not None and not is_free(asked):
-        print(
-            f"Port {asked} is in use by another program. Name another one, for example "
-            f"make lab ARGS=--port={free_port(asked + 1)}, or none: then a free one is found.",
-            file=sys.stderr,
-        )
+        advice = _name_a_port(free_port(asked + 1))
+        print(f"Port {asked} is in use by another program. Instead, {advice}", file=sys.stderr)
         return 1
     if asked is None and not is_free(FIRST_PORT):
         port = free_port(FIRST_PORT + 1)
@@ -63,6 +59,10 @@ def lab(arguments: Sequence[str]) -> int:
         )
         arguments.append(f"--ServerApp.port={port}")
     return _jupyterlab(arguments, place.root)
+
+
+def _name_a_port(port: int) -> str:
+    return f"name another port: --port={port} (with make: make lab ARGS=--port={port})."
 
 
 def _jupyterlab(arguments: Sequence[str], root: Path) -> int:

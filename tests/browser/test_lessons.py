@@ -20,18 +20,20 @@ from .lab import Lab, Lesson, exercise_cells, stored_widgets, wait_for
 PROJECT = Path(__file__).resolve().parents[2]
 LESSONS = [f"{name}.ipynb" for name in learner_copy.lessons(PROJECT / "notebooks")]
 LAPTOP = {"width": 1366, "height": 768}
-# What is seen in the window: the text of each cell of which a part is, and whether it is code.
-SEEN = """() => Array.from(document.querySelectorAll('.jp-Notebook .jp-Cell'))
-  .filter(cell => {
-    const box = cell.getBoundingClientRect();
-    return box.height > 0 && box.top < window.innerHeight && box.bottom > 0;
-  })
-  .map(cell => ({
-    code: Array.from(cell.querySelectorAll('.jp-InputArea-editor .cm-line'))
-      .filter(line => line.getBoundingClientRect().height > 0).map(line => line.innerText),
+# The cells of which a part is seen: their text, their lines of code, how many outputs they have.
+SEEN = """() => {
+  const panel = window.jupyterapp.shell.currentWidget.content.node;
+  const window_ = panel.querySelector('.jp-WindowedPanel-outer').getBoundingClientRect();
+  const isSeen = node => {
+    const box = node.getBoundingClientRect();
+    return box.height > 0 && box.top < window_.bottom && box.bottom > window_.top;
+  };
+  return Array.from(panel.querySelectorAll('.jp-Cell')).filter(isSeen).map(cell => ({
     text: cell.querySelector('.jp-MarkdownOutput')?.innerText ?? '',
+    code: Array.from(cell.querySelectorAll('.cm-line')).filter(isSeen).map(l => l.innerText),
     outputs: cell.querySelectorAll('.jp-OutputArea-output').length,
-  }))"""
+  }));
+}"""
 
 
 def wrong_answers(lesson: str) -> dict[str, list[tuple[str, str]]]:

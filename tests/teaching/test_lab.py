@@ -130,7 +130,7 @@ def test_a_named_port_that_is_in_use_is_refused(started, busy, capsys, form):
     assert lab.lab(form.format(busy).split()) == 1
     assert started == []
     said = capsys.readouterr().err
-    assert f"Port {busy} is in use by another program" in said
+    assert f"Port {busy} is in use by another program. Instead, name another port" in said
     assert "make lab ARGS=--port=" in said
 
 
