@@ -15,9 +15,11 @@ from urllib.parse import unquote
 
 import nbformat
 import pytest
+from jupyter_server.services.contents.filemanager import FileContentsManager
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from mtl_helpers.teaching import learner_copy, notebooks
+from mtl_helpers.teaching.environment import HOSTED_CELL
 from mtl_helpers.teaching.progress import MANIFEST
 
 TODAY = date.today().isoformat()
@@ -381,6 +383,21 @@ def test_what_comes_before_the_lesson_is_folded(real):
         nb = nbformat.read(real / f"{name}.ipynb", 4)
         assert nb.cells[0].source.startswith("# ")
         assert folded(nb)[0] == next(c.id for c in nb.cells if c.cell_type == "code")
+
+
+def test_the_cell_for_colab_finds_its_file_and_says_nothing(real, monkeypatch, capsys):
+    for service in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
+        monkeypatch.delenv(service, raising=False)
+    for name in learner_copy.lessons(real):
+        monkeypatch.chdir((real / name).parent)
+        exec(HOSTED_CELL, {})
+    assert capsys.readouterr().out == ""
+
+
+def test_jupyterlab_opens_what_the_lessons_link_to(real):
+    contents = FileContentsManager(root_dir=str(real.parent))
+    assert contents.get("work/00_start_here.ipynb")["type"] == "notebook"
+    assert contents.get("data/README.md")["content"]  # as ../data/README.md in a lesson
 
 
 LINK = re.compile(r"\]\(([^()\s]+)\)|(?:href|src)=\"([^\"]*)\"")

@@ -319,6 +319,17 @@ def test_without_notebooks_the_command_says_what_to_do(tmp_path, monkeypatch, ca
     assert "project's folder" in capsys.readouterr().out
 
 
+def test_without_names_the_lessons_and_the_deeper_notebooks_are_meant(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "notebooks" / "deeper").mkdir(parents=True)
+    for name in ("02_a.ipynb", "deeper/02_why.ipynb"):
+        write(tmp_path / "notebooks", name, new_markdown_cell("# A lesson"))
+    monkeypatch.chdir(tmp_path)
+    assert notebooks.main(["canonical"]) == 0
+    assert "2 of 2 notebooks are fine" in capsys.readouterr().out
+
+
 def test_canonical_names_and_mends_a_file_in_another_form(tmp_path, capsys):
     path = tmp_path / "messy.ipynb"
     path.write_text(json.dumps(messy()), encoding="utf-8")
