@@ -14,7 +14,7 @@ from mtl_helpers.teaching.notebooks import pre_save_hook
 
 c = get_config()  # noqa: F821  (Jupyter provides it)
 
-c.LabApp.default_url = "/lab/tree/notebooks/00_start_here.ipynb"
+c.LabApp.default_url = "/lab/tree/work/00_start_here.ipynb"  # the learner's copy
 
 # A saved widget view shows "Error displaying widget" the next day; the stored picture does not.
 c.ContentsManager.pre_save_hook = pre_save_hook

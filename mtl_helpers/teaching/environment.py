@@ -46,21 +46,15 @@ import torchvision
 torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5)
 say(pair=True)
 """
-# A notebook's first cell: installs the helper on Colab and Kaggle beside their own torch.
+# A notebook's first code cell: on Colab and Kaggle it runs notebooks/hosted.py, which is searched
+# for here, one folder up (notebooks/deeper/), in a clone's notebooks/, and in that of a clone here.
+# JupyterLab shows the first line of a folded cell.
 HOSTED_CELL = """\
-import os
-import subprocess
-import sys
-from importlib.metadata import version
+from glob import glob  # for Colab and Kaggle; does nothing anywhere else
+from runpy import run_path
 
-if os.environ.keys() & {"COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"}:  # elsewhere: nothing
-    places = [os.getcwd(), os.path.dirname(os.getcwd()), *(f.path for f in os.scandir())]
-    root = next((p for p in places if os.path.isdir(os.path.join(p, "mtl_helpers"))), None)
-    assert root, "The folder mtl_helpers is not here: clone or copy the whole project here first."
-    keep = [f"{name}=={version(name)}" for name in ("torch", "torchvision", "numpy")]
-    for what in (["--no-deps", "-e", root], ["torchmetrics", "lightning-fabric", *keep]):
-        subprocess.run([sys.executable, "-m", "pip", "install", "-q", *what], check=True)
-    sys.path.insert(0, os.path.abspath(root))
+hosted = [f for p in ("", "../", "notebooks/", "*/notebooks/") for f in glob(p + "hosted.py")]
+run_path(hosted[0])["prepare"]() if hosted else print("On Colab or Kaggle, clone the project first")
 """
 
 

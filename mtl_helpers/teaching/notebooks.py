@@ -3,6 +3,7 @@
     python -m mtl_helpers.teaching.notebooks execute [FILE ...] [--check]
     python -m mtl_helpers.teaching.notebooks canonical [FILE ...] [--check]
     python -m mtl_helpers.teaching.notebooks lab [ARGUMENT OF JUPYTERLAB ...]
+    python -m mtl_helpers.teaching.notebooks work [--fresh LESSON]
     python -m mtl_helpers.teaching.notebooks editions --student|--teacher|--slides FOLDER [FILE ...]
 
 A notebook is committed with its outputs. So that two runs on one machine leave the same bytes, its
@@ -20,7 +21,6 @@ import difflib
 import hashlib
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -422,32 +422,49 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def lab(arguments: Sequence[str]) -> int:
-    """Start JupyterLab with the project's own settings, on any system (``make lab`` calls this).
-
-    Kernels get one thread unless ``OMP_NUM_THREADS`` is set: for networks as small as those of the
-    lessons more threads are slower, and many times slower on a busy machine.
+def work(arguments: Sequence[str]) -> int:
+    """Make or complete the learner's copy of the lessons, or put a fresh lesson into it.
 
     Args:
-        arguments: what JupyterLab is to be told further.
+        arguments: none, or ``--fresh`` and a lesson: its number or its name.
 
     Returns:
-        JupyterLab's exit status.
+        The exit status.
     """
-    settings = [str(PROJECT / ".jupyter"), os.environ.get("JUPYTER_CONFIG_PATH", "")]
-    environment = {"OMP_NUM_THREADS": "1", **os.environ}
-    environment["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, settings))
-    command = [sys.executable, "-m", "jupyterlab", *arguments]
-    return subprocess.call(command, cwd=PROJECT, env=environment)
+    from mtl_helpers.teaching import learner_copy
+
+    parser = argparse.ArgumentParser(
+        prog="python -m mtl_helpers.teaching.notebooks work",
+        description=work.__doc__.split("\n")[0],
+    )
+    help_text = "put the newest version of this lesson (02, or its name) beside your own"
+    parser.add_argument("--fresh", metavar="LESSON", help=help_text)
+    options = parser.parse_args(arguments)
+    try:
+        place, lines = learner_copy.prepare(PROJECT)
+        if options.fresh:
+            new = learner_copy.fresh(PROJECT / "notebooks", place.copy, options.fresh)
+            lines = [f"Put beside your own: {path}" for path in new]
+    except learner_copy.CopyError as problem:
+        print(problem, file=sys.stderr)
+        return 1
+    print(*lines, sep="\n")
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     if arguments[:1] == ["lab"]:
+        from mtl_helpers.teaching.lab import lab  # it imports this file
+
         return lab(arguments[1:])
+    if arguments[:1] == ["work"]:
+        return work(arguments[1:])
     options = _parser().parse_args(arguments)
-    paths = options.paths or sorted(Path("notebooks").glob("*.ipynb"))
+    folder = Path("notebooks")
+    everything = (*sorted(folder.glob("*.ipynb")), *sorted(folder.glob("deeper/*.ipynb")))
+    paths = options.paths or list(everything)
     if not paths:
         print("There is no notebook in notebooks/: run this in the project's folder, or name one.")
         return 2

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from mtl_helpers.teaching import learner_copy
 
 from .lab import Lab, Lesson
 
@@ -25,12 +26,9 @@ ARGUMENTS = (
 
 @pytest.fixture(scope="session")
 def lab(tmp_path_factory: pytest.TempPathFactory, project_folder: Path) -> Iterator[Lab]:
-    """JupyterLab over a copy of the lessons, on a free port, started as `make lab` does."""
+    """JupyterLab over a learner's copy of the lessons, on a free port, as `make lab` has it."""
     folder = tmp_path_factory.mktemp("lab")
-    (folder / "notebooks").mkdir()
-    for lesson in (project_folder / "notebooks").glob("*"):
-        if lesson.is_file():
-            shutil.copy(lesson, folder / "notebooks")
+    learner_copy.update(project_folder / "notebooks", folder / learner_copy.WORK)
     with Lab(project_folder, folder, tmp_path_factory.mktemp("jupyter")) as running:
         yield running
 

@@ -1,17 +1,39 @@
-"""Each lesson in a real JupyterLab: run, move everything, attempt, save, open again."""
+"""The learner's copy of each lesson in a real JupyterLab, since that is what people use.
+
+Look at the first screen, run, move everything, attempt, save, open again.
+"""
 
 from __future__ import annotations
 
 import importlib.util
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from mtl_helpers.teaching import learner_copy
 
 from .lab import Lab, Lesson, exercise_cells, stored_widgets, wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
-LESSONS = sorted(path.name for path in (PROJECT / "notebooks").glob("*.ipynb"))
+LESSONS = [f"{name}.ipynb" for name in learner_copy.lessons(PROJECT / "notebooks")]
+LAPTOP = {"width": 1366, "height": 768}
+# The cells of which a part is seen: their text, their lines of code, how many outputs they have.
+SEEN = """() => {
+  const panel = window.jupyterapp.shell.currentWidget.content.node;
+  const window_ = panel.querySelector('.jp-WindowedPanel-outer').getBoundingClientRect();
+  const isSeen = node => {
+    const box = node.getBoundingClientRect();
+    return box.height > 0 && box.top < window_.bottom && box.bottom > window_.top;
+  };
+  return Array.from(panel.querySelectorAll('.jp-Cell')).filter(isSeen).map(cell => ({
+    text: cell.querySelector('.jp-MarkdownOutput')?.innerText ?? '',
+    code: Array.from(cell.querySelectorAll('.cm-line')).filter(isSeen).map(l => l.innerText),
+    outputs: cell.querySelectorAll('.jp-OutputArea-output').length,
+  }));
+}"""
 
 
 def wrong_answers(lesson: str) -> dict[str, list[tuple[str, str]]]:
@@ -50,19 +72,45 @@ def save_and_reopen(
     return pictures
 
 
+def test_the_first_screen_is_the_first_lesson(lab: Lab, browser: Any) -> None:
+    """JupyterLab's front page opens the copy of lesson 00: its title, its text, no machinery."""
+    page = browser.new_page()
+    page.set_viewport_size(LAPTOP)
+    page.goto(f"http://127.0.0.1:{lab.port}/?token={lab.token}")
+    page.wait_for_function(
+        "path => window.jupyterapp?.shell?.currentWidget?.context?.path === path",
+        arg=f"{learner_copy.WORK}/00_start_here.ipynb",
+        timeout=60_000,
+    )
+    page.locator(".jp-Notebook h1").first.wait_for()
+    page.locator(".jp-Notebook h2").first.wait_for()  # the next cells are drawn, too
+    seen = page.evaluate(SEEN)
+    if folder := os.environ.get("MTL_SCREENSHOTS"):
+        page.screenshot(path=str(Path(folder) / "first-screen.png"))
+    page.close()
+    assert seen[0]["text"].startswith("00 · Start here")
+    assert any(cell["text"].startswith("1 · ") for cell in seen), "section 1 begins further down"
+    assert [line for cell in seen for line in cell["code"]] == []
+    assert not any(cell["outputs"] for cell in seen)
+
+
 @pytest.mark.parametrize("name", LESSONS)
 def test_a_lesson_in_jupyterlab(name: str, lab: Lab, open_lesson: Callable[[str], Lesson]) -> None:
-    lesson = open_lesson(f"notebooks/{name}")
+    lesson = open_lesson(f"{learner_copy.WORK}/{name}")
+    assert not any(cell["outputs"] for cell in lesson.cells), "a prediction is spoilt"
     lesson.run_all()
     assert lesson.errors() == []
 
     explorers = lesson.explorers()
-    assert explorers, "a lesson has explorers"
+    assert explorers or name.startswith("deeper/"), "a lesson has explorers"
     for index in explorers:
         assert list(lesson.walk(index)), f"cell {index}: an explorer without a control"
     assert lesson.errors() == []
 
     number, stub, check, right = next(exercise_cells(lesson.cells))
-    wrong = wrong_answers(name[:2])[number][0]
+    wrong = wrong_answers(Path(name).name[:2])[number][0]
+    noted = lab.folder / learner_copy.WORK / "progress" / number
+    assert not noted.exists()
     attempt(lesson, stub, check, wrong, right, number)
+    wait_for(f"{number} in the progress list", noted.exists)
     save_and_reopen(lab, open_lesson, lesson)

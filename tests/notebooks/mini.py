@@ -1,4 +1,4 @@
-"""A tiny lesson that keeps every promise, for the tests of the rules and of the proof."""
+"""Tiny notebooks that keep every promise, for the tests of the rules and of the proof."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 import mtl_helpers.lessons as lessons
+from mtl_helpers.teaching.environment import HOSTED_CELL
 from mtl_helpers.teaching.exercises import KINDS, compare, core, draws, exercise
 
 PNG = (
@@ -19,8 +20,11 @@ PNG = (
 KIND_OF = [*KINDS[:4], KINDS[0], KINDS[1]]
 
 
-def register(monkeypatch: Any) -> types.ModuleType:
-    """Stand up the exercises of a lesson 99: six checks ``scale_1`` … ``scale_6``."""
+def register(monkeypatch: Any, deeper: bool = False) -> types.ModuleType:
+    """Stand up the exercises of a lesson 99: six checks ``scale_1`` … ``scale_6``.
+
+    With ``deeper`` also ``scale_11``, the check of a deeper notebook.
+    """
     for place in ("mtl_helpers.lessons.lesson_99", "mtl_helpers.lessons.lesson_99.exercises"):
         module = types.ModuleType(place)
         module.__spec__ = ModuleSpec(place, None, is_package=True)
@@ -44,10 +48,10 @@ def register(monkeypatch: Any) -> types.ModuleType:
             )
 
         check.__qualname__ = f"scale_{n}"
-        described = {"kind": KIND_OF[n - 1], "difficulty": 1 + n % 3, "minutes": n}
+        described = {"kind": KIND_OF[n % 6 - 1], "difficulty": 1 + n % 3, "minutes": n}
         return exercise(f"99.{n}", f"Scale by {n}", right="it sums.", **described)(check)
 
-    for n in range(1, 7):
+    for n in (1, 2, 3, 4, 5, 6, 11)[: 7 if deeper else 6]:
         setattr(module, f"scale_{n}", make(n))
     return module
 
@@ -82,6 +86,15 @@ def code(text: str, *tags: str, says: str = "", picture: bool = False, **mtl: An
     return cell
 
 
+def fold(cell: dict[str, Any]) -> dict[str, Any]:
+    cell["metadata"]["jupyter"] = {"source_hidden": True}
+    return cell
+
+
+def hosted() -> dict[str, Any]:
+    return fold(code(HOSTED_CELL.rstrip("\n"), "setup"))
+
+
 def explorer(text: str, says: str) -> dict[str, Any]:
     cell = code(text, says=says, picture=True)
     cell["outputs"][0]["metadata"] = {"explorer": True}
@@ -103,8 +116,9 @@ def exercise_cells(n: int, heading: str) -> list[dict[str, Any]]:
         f"    return {n} * TIMES_ONE * losses.sum()\n```\n\n</details>"
     )
     untouched = f"Exercise {number} · not attempted yet: fill in the cell above."
+    scale = f"{heading}\n\nScale the joint loss."
     return [
-        markdown(f"{heading}\n\nScale the joint loss.", "exercise", exercise=number),
+        markdown(scale, "exercise", exercise=number, aims=[1 + n % 2]),
         code("def scale(losses):\n    return ...", "stub", exercise=number),
         code(f"check.scale_{n}(scale)", "check", says=untouched, exercise=number),
         markdown(hints, "hint", exercise=number),
@@ -112,39 +126,132 @@ def exercise_cells(n: int, heading: str) -> list[dict[str, Any]]:
     ]
 
 
-def lesson(module: types.ModuleType) -> dict[str, Any]:
-    """The mini lesson; every rule accepts it."""
-    ask = "question='Where does it break?'"
-    parts = [
-        markdown(
-            "# 99 · A mini lesson\n\n**The question.** What is a lesson?\n\n"
-            "**You will be able to**\n\n- tell.\n\n**You need first** nothing.\n\n"
-            "**Time.** 20 minutes, 24 with ★.",
-            slide="slide",
-        ),
-        markdown("A note.", "teacher"),
-        markdown("## 1 · The idea (8 min)", slide="slide"),
-        code(
-            "import torch\n"
-            "from mtl_helpers import metrics, tasks\n"
-            "from mtl_helpers.lessons.lesson_99 import exercises as check\n"
-            "TIMES_ONE = 1",
-            "setup",
-        ),
+def _title(needs: str, time: str) -> dict[str, Any]:
+    return markdown(
+        "# 99 · A mini lesson\n\n**The question.** What is a lesson?\n\n"
+        "**You will be able to**\n\n- tell;\n- show.\n\n"
+        f"**You need first** {needs}.\n\n**Time.** {time}.",
+        slide="slide",
+    )
+
+
+def _imports() -> dict[str, Any]:
+    return code(
+        "import torch\n"
+        "from mtl_helpers import metrics, tasks\n"
+        "from mtl_helpers.lessons.lesson_99 import exercises as check\n"
+        "TIMES_ONE = 1",
+        "setup",
+    )
+
+
+def _gain() -> list[dict[str, Any]]:
+    return [
         markdown("**Predict.** Which way does it go?"),
         code("0.25 * TIMES_ONE", says="gain 12.34 of 0.5"),
         markdown("The gain is 12.3 (a share of 50%). See [the idea](#1-·-The-idea-(8-min))."),
         markdown("**Claim.** The share is a half."),
-        code("assert 0.5 * TIMES_ONE == 0.5", "claim"),
-        code("show(figure)", says="one dot", picture=True),
-        seen(),
+    ]
+
+
+def _explorers() -> list[dict[str, Any]]:
+    ask = "question='Where does it break?'"
+    return [
         explorer(f"Explorer(draw, {ask})", "no dot"),
         seen(),
         markdown("When does the dot vanish?"),
         explorer("Explorer(draw)", "no dot"),
         seen(),
+    ]
+
+
+def _ignored() -> list[dict[str, Any]]:
+    return [
         code("TIMES_ONE", "nbval-ignore-output", says="1", reason="it differs by machine"),
         code("assert TIMES_ONE == 1"),
+    ]
+
+
+KEY_POINTS = "## Key points\n\n- It sums.\n\nNext: 98 · Another (in preparation)."
+QUIZ = "## Check yourself (2 min)\n\n<details>\n<summary>Why?</summary>\n\nSo.\n</details>"
+DECISION = "## Decision rule\n\nSum the losses, unless one of them shouts."
+NEXT = "## What next\n\nRead `mtl_helpers/tasks.py`."
+REFERENCES = "## References\n\n- Caruana 1997, doi:10.1023/A:1007379606734\n- B, arXiv:1705.07115"
+
+
+def lesson(module: types.ModuleType) -> dict[str, Any]:
+    """A lesson; every rule accepts it."""
+
+    def exercise(n: int) -> list[dict[str, Any]]:
+        return exercise_cells(n, getattr(module, f"scale_{n}").heading)
+
+    proof = fold(code("assert 0.5 * TIMES_ONE == 0.5", "proof"))
+    parts = [
+        _title("a mean; no other mathematics", "32 minutes"),
+        hosted(),
+        markdown("A note.", "teacher"),
+        markdown("## 1 · The idea (8 min)", slide="slide"),
+        fold(_imports()),
+        *_gain(),
+        proof,
+        code("show(figure)", says="one dot", picture=True),
+        seen(),
+        *_explorers(),
+        *_ignored(),
+    ]
+    for n in range(1, 4):
+        parts += [code(f"show(figure_{n})", says="one dot", picture=True), seen(), *exercise(n)]
+    parts += [
+        markdown("**A good place to stop.** The rest takes as long again."),
+        markdown("## 2 · Exercises (22 min)\n\nWhat `mtl_helpers.tasks.Task` holds."),
+        code("tasks.Task"),
+        code("network(left)", "diagram", says="a box", picture=True),
+        seen(),
+        code("network(right)", "diagram", says="a box", picture=True),
+        seen(),
+    ]
+    for n in range(4, 7):
+        parts += exercise(n)
+    parts += map(markdown, (KEY_POINTS, QUIZ, DECISION, NEXT, REFERENCES))
+    return finish(parts)
+
+
+def deeper(module: types.ModuleType) -> dict[str, Any]:
+    """A notebook of notebooks/deeper/; the module needs ``scale_11``."""
+    parts = [
+        _title("a mean; no other mathematics", "16 minutes"),
+        hosted(),
+        markdown("## 1 · The idea (8 min)"),
+        fold(_imports()),
+        *_gain(),
+        fold(code("assert 0.5 * TIMES_ONE == 0.5", "proof")),
+        markdown("## 2 · The exercise (8 min)"),
+        *[c for _ in "123" for c in (code("show(figure)", says="one dot", picture=True), seen())],
+        *exercise_cells(11, module.scale_11.heading),
+        markdown(KEY_POINTS),
+        markdown(NEXT + " Back to [the lesson](../99_mini.ipynb)."),
+        markdown(REFERENCES),
+    ]
+    exercise = next(c for c in parts if c["metadata"].get("tags") == ["exercise"])
+    exercise["metadata"]["mtl"]["aims"] = [1, 2]
+    minutes = {"core": 16, "all": 16}
+    return finish(parts, lesson="99", core=False, minutes=minutes)
+
+
+def first(module: types.ModuleType) -> dict[str, Any]:
+    """A lesson in the first frame, with its marker."""
+    parts = [
+        _title("nothing", "20 minutes, 24 with ★"),
+        hosted(),
+        markdown("A note.", "teacher"),
+        markdown("## 1 · The idea (8 min)", slide="slide"),
+        _imports(),
+        *_gain(),
+        code("assert 0.5 * TIMES_ONE == 0.5", "proof"),
+        code("show(figure)", says="one dot", picture=True),
+        seen(),
+        *_explorers(),
+        *_ignored(),
         markdown("## 2 · Exercises (10 min)"),
     ]
     for n in range(1, 7):
@@ -152,19 +259,13 @@ def lesson(module: types.ModuleType) -> dict[str, Any]:
     parts += [
         markdown("## ★ More (4 min)\n\nWhat `mtl_helpers.tasks.Task` holds.", "star"),
         code("tasks.Task", "star"),
-        markdown("## Key points\n\n- It sums.\n\nNext: 98 · Another (in preparation)."),
-        markdown(
-            "## Check yourself (2 min)\n\n<details>\n<summary>Why?</summary>\n\nSo.\n</details>"
-        ),
-        markdown("## What next\n\nRead `mtl_helpers/tasks.py`."),
-        markdown(
-            "## References\n\n- Caruana 1997, doi:10.1023/A:1007379606734\n- B, arXiv:1705.07115"
-        ),
+        *map(markdown, (KEY_POINTS, QUIZ, NEXT, REFERENCES)),
     ]
-    return finish(parts)
+    minutes = {"core": 20, "all": 24}
+    return finish(parts, lesson="99", core=True, minutes=minutes, frame="first")
 
 
-def finish(parts: list[dict[str, Any]]) -> dict[str, Any]:
+def finish(parts: list[dict[str, Any]], **mtl: Any) -> dict[str, Any]:
     """Number the cells as a run from a clean kernel would, and add the notebook's metadata."""
     count = 0
     for i, cell in enumerate(parts):
@@ -181,7 +282,7 @@ def finish(parts: list[dict[str, Any]]) -> dict[str, Any]:
                 "name": "python3",
             },
             "language_info": {"name": "python"},
-            "mtl": {"lesson": "99", "core": True, "minutes": {"core": 20, "all": 24}},
+            "mtl": mtl or {"lesson": "99", "core": True, "minutes": {"core": 32, "all": 32}},
         },
         "nbformat": 4,
         "nbformat_minor": 5,

@@ -1,8 +1,9 @@
 """The proof of a lesson's exercises, for any lesson.
 
-The lesson's ``setup`` cells are run once, in order. For each attempt their names are put back, some
-code takes the place of the stub, and the check cell answers. So an exercise can rest on ``setup``
-cells, never on another exercise.
+The lesson's ``setup`` and ``basis`` cells are run once, in order. For each attempt their names are
+put back, some code takes the place of the stub, and the check cell answers. So an exercise can rest
+on cells with these tags (folded machinery, and code that the learner sees), never on another
+exercise.
 
 The wrong answers of lesson 00 stand in ``tests/lessons/lesson_00/slips.py``::
 
@@ -36,7 +37,7 @@ Slips = dict[str, list[tuple[str, str]]]
 
 
 class Scene:
-    """The names a lesson's ``setup`` cells leave behind, as new for each attempt.
+    """The names a lesson's ``setup`` and ``basis`` cells leave behind, as new for each attempt.
 
     Args:
         nb: the lesson.
@@ -45,7 +46,11 @@ class Scene:
 
     def __init__(self, nb: hygiene.Notebook, folder: Path) -> None:
         self.folder = folder
-        self.setup = [hygiene.source(cell) for _, cell in hygiene.tagged(nb, "setup")]
+        self.setup = [
+            hygiene.source(cell)
+            for _, cell in hygiene.cells(nb, "code")
+            if hygiene.tags(cell) & {"setup", "basis"}
+        ]
         self.names: dict[str, Any] = {}
         self._run_setup()
         self.kept = self._copy(self.names)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import json
 
 import hygiene
 import mini
 import nbformat
 import pytest
+
+# The rules look up the checks of lesson 00. Imported later, they would enter mini's registry.
+importlib.import_module("mtl_helpers.lessons.lesson_00.exercises")
 
 STREAM = {"output_type": "stream", "name": "stdout", "text": ""}
 DATA = {"output_type": "display_data", "metadata": {}, "data": {}}
@@ -25,13 +29,31 @@ def good(module):
 
 
 @pytest.fixture
+def first(module):
+    return mini.first(module)
+
+
+@pytest.fixture
+def deeper(monkeypatch):
+    return mini.deeper(mini.register(monkeypatch, deeper=True))
+
+
+@pytest.fixture
 def folder(tmp_path):
     """A project with what the mini lesson names."""
-    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "deeper").mkdir(parents=True)
     (tmp_path / "mtl_helpers").mkdir()
     (tmp_path / "mtl_helpers" / "tasks.py").touch()
     (tmp_path / "picture.png").touch()
     return tmp_path / "notebooks"
+
+
+@pytest.fixture
+def below(folder):
+    """Where a deeper notebook lies, below the lesson that it extends."""
+    lesson = mini.finish([MD("# 99 · A mini lesson")])
+    nbformat.write(nbformat.from_dict(lesson), folder / "99_mini.ipynb")
+    return folder / "deeper"
 
 
 def find(nb, beginning):
@@ -64,7 +86,7 @@ def append(cell, at=None):
     """A fault: one more cell (before the last sections), numbered like the others."""
 
     def fault(nb):
-        place = nb["cells"].index(find(nb, at or "## ★"))
+        place = nb["cells"].index(find(nb, at or "## Key points"))
         nb["cells"].insert(place, copy.deepcopy(cell))
         nb["cells"] = mini.finish(nb["cells"])["cells"]
 
@@ -95,6 +117,37 @@ def minutes(core, every):
     return lesson_metadata(minutes={"core": core, "all": every})
 
 
+def as_start(nb):
+    """The mini lesson under the number of the first one, which has a frame of its own."""
+    nb["metadata"]["mtl"]["lesson"] = "00"
+
+
+def fold(beginning, hidden=True):
+    return metadata(beginning, jupyter={"source_hidden": hidden})
+
+
+def all_of(*faults):
+    def fault(nb):
+        for one in faults:
+            one(nb)
+
+    return fault
+
+
+def without(tag, count):
+    """A fault: the first ``count`` cells with a tag (or pictures, for "picture") are not there."""
+
+    def fault(nb):
+        def matches(cell):
+            pictures = any("image/png" in out.get("data", {}) for out in cell.get("outputs", []))
+            return pictures if tag == "picture" else tag in cell["metadata"].get("tags", [])
+
+        for cell in [c for c in nb["cells"] if matches(c)][:count]:
+            nb["cells"].remove(cell)
+
+    return fault
+
+
 def many(text, count):
     def fault(nb):
         for _ in range(count):
@@ -103,8 +156,8 @@ def many(text, count):
     return fault
 
 
-def twice_ignored(nb):
-    for _ in range(2):
+def often_ignored(nb):
+    for _ in range(4):
         append(mini.code("1", "nbval-ignore-output", reason="it differs by machine"))(nb)
         append(mini.code("assert TIMES_ONE"))(nb)
 
@@ -122,7 +175,7 @@ def swap(first, second):
 
 
 MD, CODE = mini.markdown, mini.code
-LONG = "\n".join(["x = 1"] * 31)
+LONG = "\n".join(["x = 1"] * 26)
 FAULTS = [
     ("valid_format", lambda nb: nb["cells"][0].pop("source"), "not a valid notebook"),
     ("valid_format", lambda nb: nb["cells"][1].update(id="cell-0"), "used twice"),
@@ -132,9 +185,9 @@ FAULTS = [
     ("valid_format", lesson_metadata(lesson=99), "lesson"),
     ("valid_format", lesson_metadata(core="yes"), "core"),
     ("valid_format", lesson_metadata(minutes={"core": 3}), "minutes"),
-    ("canonical_form", metadata("import torch", execution={}), "cell 3: not in canonical form"),
+    ("canonical_form", metadata("import torch", execution={}), "cell 4: not in canonical form"),
     ("canonical_form", lambda nb: nb["metadata"].update(signature="x"), "not in canonical form"),
-    ("run_in_order", lambda nb: find(nb, "import torch").update(execution_count=2), "count 2"),
+    ("run_in_order", lambda nb: find(nb, "import torch").update(execution_count=7), "count 7"),
     ("run_in_order", lambda nb: find(nb, "TIMES_ONE").update(execution_count=None), "count None"),
     ("run_in_order", append(CODE(" ")), "empty cell"),
     ("run_in_order", append(MD("")), "empty cell"),
@@ -174,22 +227,77 @@ FAULTS = [
     ("frame", replace("**You need first**", "You need"), "need first"),
     ("frame", replace("**Time.**", "Time."), "Time"),
     ("frame", drop("## Key points"), "Key points"),
+    ("frame", drop("## Decision rule"), "Decision rule"),
+    ("frame", source("## Decision rule", "## Decision rule\n\nSum."), "two or three lines"),
+    ("frame", source("## Decision rule", "## Decision rule\n\n" + 61 * "a "), "not 61 words"),
+    (
+        "frame",
+        replace("**You need first** a mean; no other mathematics", "**You need first** it"),
+        "which mathematics",
+    ),
+    (
+        "frame",
+        replace("**The question.** What", "**The question.** Who? **The question.** What"),
+        "more than one question",
+    ),
+    ("aims", all_of(*[own(f"### Exercise 99.{n}", aims=[1]) for n in range(1, 7)]), "points [2]"),
+    ("aims", replace("- show.", "- show;\n- tell again."), "no exercise tests points [3]"),
+    ("aims", own("### Exercise 99.1", aims=[2, 4]), "exercises name points [4]"),
+    ("aims", replace("- tell;\n- show.", "tell."), "lists nothing"),
+    ("hosted_cell", drop("from glob"), "the first code cell is not HOSTED_CELL"),
+    ("hosted_cell", replace("run_path(hosted[0])", "run_path(hosted[1])"), "is not HOSTED_CELL"),
+    ("hosted_cell", fold("from glob", False), "cell 1, tagged setup and folded"),
+    ("hosted_cell", metadata("from glob", tags=[]), "cell 1, tagged setup and folded"),
+    ("hosted_cell", swap("from glob", "A note."), "cell 1, tagged setup and folded"),
+    ("hosted_cell", append(CODE("open('hosted.py')")), "a second cell for Colab"),
+    ("machinery", fold("import torch", False), "tagged setup or proof, and not folded"),
+    ("machinery", fold("assert 0.5", False), "tagged setup or proof, and not folded"),
+    ("machinery", fold("0.25"), "folded, and tagged neither setup nor proof"),
+    ("size", append(MD("word " * 2600)), "words of prose, at most 2600 are allowed in a lesson"),
+    ("size", many("x = 1\n" * 20, 8), "lines of visible code, at most 160"),
+    ("size", append(mini.fold(CODE("x = 1\n" * 113, "setup"))), "folded code, at most 120"),
+    ("size", without("picture", 1), "7 pictures, at least 8 expected in a lesson"),
+    ("size", metadata("network(left)", tags=[]), "1 diagrams (tag diagram), at least 2"),
+    ("size", metadata("0.25", tags=["diagram"]), "tagged diagram, and shows no picture"),
+    ("size", replace("## 2 · Ex", "## ★ Ex"), "belongs in notebooks/deeper/"),
+    ("size", metadata("A note.", tags=["teacher", "star"]), "belongs in notebooks/deeper/"),
+    (
+        "size",
+        all_of(as_start, without("picture", 5)),
+        "3 pictures, at least 4 expected in lesson 0",
+    ),
+    ("size", all_of(as_start, replace("network", "net"), without("diagram", 2)), "0 diagrams"),
+    ("sittings", drop("**A good place"), "0 cells begin with **A good place to stop.**"),
+    ("sittings", append(MD("**A good place to stop.** Again.")), "2 cells begin with"),
+    ("sittings", swap("**A good place", "A note."), "the stop comes after 1% of the time"),
+    ("sittings", swap("**A good place", "## 2"), "a stop comes right before a section"),
+    ("sittings", append(MD("word " * 1700), "## 1"), "more than 20 minutes without an exercise"),
+    ("sittings", append(MD("word " * 1801)), "more than 20 minutes without an exercise"),
+    (
+        "sittings",
+        all_of(as_start, append(MD("word " * 1801))),
+        "more than 20 minutes without an exercise",
+    ),
     ("frame", swap("## What next", "## References"), "expected to end with"),
     ("frame", replace("<details>\n<summary>Why?</summary>", "Why?"), "quiz"),
-    ("minutes", minutes(76, 80), "≤ 75"),
-    ("minutes", minutes(20, 18), "core ≤ all"),
-    ("minutes", minutes(21, 24), "does not say 21"),
-    ("minutes", replace("20 minutes, 24", "20 hours, 24"), "does not say"),
-    ("minutes", replace("(8 min)", "(18 min)"), "core sections add up to 30"),
-    ("minutes", replace("More (4 min)", "More (14 min)"), "all sections add up to 34"),
+    ("minutes", minutes(91, 91), "≤ 90"),
+    ("minutes", minutes(32, 30), "core ≤ all"),
+    ("minutes", minutes(32, 40), "core and all are the same"),
+    ("minutes", minutes(33, 33), "does not say 33"),
+    ("minutes", replace("32 minutes", "32 hours"), "does not say"),
+    ("minutes", replace("(8 min)", "(18 min)"), "core sections add up to 42"),
     ("minutes", replace("## 1 · The idea (8 min)", "## 1 · The idea"), "expected '## 2"),
     ("minutes", replace("## 1 · The", "## The"), "expected '## 2"),
     ("minutes", replace("## 2 · Ex", "## 3 · Ex"), "section 3 where 2 is due"),
+    ("minutes", append(MD("word " * 900)), "it takes about 42, promised are 32"),
+    ("minutes", append(MD("word " * 5400)), "it takes about 92, 1 to 90 are allowed"),
+    ("minutes", all_of(as_start, append(MD("word " * 1350))), "about 47, 1 to 45 are allowed"),
+    ("minutes", all_of(as_start, minutes(46, 46)), "≤ 45"),
     ("references", replace(", arXiv:1705.07115", ", ICML"), "no DOI or arXiv id: B, ICML"),
     ("references", replace("doi:10.1023/A:1007379606734", "Springer"), "Caruana"),
     ("references", source("## References", "## References\n\nNone."), "expected a list"),
-    ("rhythm", append(CODE(LONG)), "31 lines"),
-    ("rhythm", append(CODE("# a remark\n" * 31)), "31 lines"),
+    ("rhythm", append(CODE(LONG)), "26 lines"),
+    ("rhythm", append(CODE("# a remark\n" * 26)), "26 lines"),
     ("rhythm", many("\n".join("x = 1" for _ in range(9)), 25), "median"),
     ("predictions", replace("**Predict.**", "Predict."), "no cell begins"),
     ("predictions", append(MD("**Predict.** Up?")), "without a code cell"),
@@ -204,25 +312,33 @@ FAULTS = [
         lambda nb: find(nb, "Explorer(draw, ")["outputs"][0]["data"].pop("image/png"),
         "could not draw",
     ),
+    ("explorers", replace("Explorer(draw)", "a = 1\n" * 4 + "Explorer(draw)"), "4 visible lines"),
+    ("explorers", all_of(as_start, *[drop("Explorer")] * 2), "0 explorers, at least 1"),
     ("explorers", replace("question='Where does it break?'", "question='Look.'"), "question"),
     ("explorers", replace("When does the dot vanish?", "Look."), "question"),
     ("ignored_cells", own("TIMES_ONE", reason=""), "reason"),
     ("ignored_cells", append(CODE("1 + 1"), "assert TIMES_ONE"), "asserts nothing"),
     ("ignored_cells", replace("assert TIMES_ONE == 1", "assert True"), "asserts nothing"),
-    ("ignored_cells", twice_ignored, "fewer than 1 in 10"),
+    ("ignored_cells", often_ignored, "fewer than 1 in 10"),
     ("ignored_cells", metadata("import torch", tags=["nbval-skip"]), "look away"),
     ("ignored_cells", append(CODE("# NBVAL_IGNORE_OUTPUT\n1")), "look away"),
-    ("claims", metadata("assert 0.5", tags=[]), "no cell is tagged claim"),
-    ("claims", metadata("assert 0.5", tags=[]), "**Claim.** without"),
-    ("claims", metadata("show(figure)", tags=["claim"]), "asserts nothing"),
-    ("claims", append(CODE("assert True")), "cannot fail: assert True"),
-    ("claims", append(CODE("assert 2 > 1")), "cannot fail"),
-    ("claims", append(CODE("assert (TIMES_ONE == 2, 'no')")), "cannot fail"),
-    ("claims", append(CODE("assert TIMES_ONE == TIMES_ONE")), "cannot fail"),
+    ("proofs", metadata("assert 0.5", tags=[]), "no cell is tagged proof"),
+    ("proofs", metadata("assert 0.5", tags=[]), "**Claim.** without"),
+    ("proofs", metadata("show(figure)", tags=["proof"]), "asserts nothing"),
+    ("proofs", append(CODE("assert True")), "cannot fail: assert True"),
+    ("proofs", append(CODE("assert 2 > 1")), "cannot fail"),
+    ("proofs", append(CODE("assert (TIMES_ONE == 2, 'no')")), "cannot fail"),
+    ("proofs", append(CODE("assert TIMES_ONE == TIMES_ONE")), "cannot fail"),
     ("prose_numbers", replace("gain is 12.3", "gain is 12.4"), "no cell computes '12.4'"),
     ("prose_numbers", replace("share of 50%", "share of 51 %"), "no cell computes '51 %'"),
     ("prose_numbers", replace("share of 50%", "share of 7 per cent"), "'7 per cent'"),
-    ("exercises", lambda nb: nb["cells"].remove(find(nb, "### Exercise 99.6")), "5 exercises"),
+    ("exercises", without("exercise", 2), "4 exercises of 4 kinds, expected 5 of 1"),
+    ("exercises", all_of(as_start, without("exercise", 4)), "2 exercises of 2 kinds, expected 3"),
+    (
+        "exercises",
+        replace("### Exercise 99.2 ·", "### Exercise 99.11 ·"),
+        "exercises from 99.11 on belong to deeper notebooks",
+    ),
     ("exercises", lambda nb: nb["cells"].remove(find(nb, "### Exercise 99.6")), "checks without"),
     ("exercises", replace("### Exercise 99.2 ·", "### Exercise 99.7 ·"), "no check is registered"),
     ("exercises", replace("### Exercise 99.2 ·", "### Exercise 2"), "expected '### Exercise"),
@@ -248,7 +364,6 @@ FAULTS = [
     ("tag_vocabulary", own("import torch", note="x"), "unknown keys ['note']"),
     ("tag_vocabulary", own("import torch", exercise="99.1"), "no tag says"),
     ("tag_vocabulary", metadata("A note", slideshow={"slide_type": "page"}), "slide type 'page'"),
-    ("tag_vocabulary", metadata("tasks.Task", tags=[]), "not tagged star"),
     ("tag_vocabulary", drop("A note."), "teacher"),
     ("tag_vocabulary", metadata("# 99", slideshow={}), "fewer than two slides"),
     ("tag_vocabulary", lambda nb: nb["cells"][1].update(cell_type="raw"), "be raw"),
@@ -277,22 +392,113 @@ FAULTS = [
 ]
 
 
+# Rules that ask something else of a lesson in the first frame.
+FIRST_FAULTS = [
+    ("frame", drop("## Key points"), "Key points"),
+    ("frame", swap("## What next", "## References"), "expected to end with"),
+    ("minutes", minutes(76, 80), "≤ 75"),
+    ("minutes", minutes(20, 18), "core ≤ all"),
+    ("minutes", minutes(21, 24), "does not say 21"),
+    ("minutes", replace("20 minutes, 24", "20 hours, 24"), "does not say"),
+    ("minutes", replace("(8 min)", "(18 min)"), "core sections add up to 30"),
+    ("minutes", replace("More (4 min)", "More (14 min)"), "all sections add up to 34"),
+    ("rhythm", append(CODE("x = 1\n" * 31)), "31 lines"),
+    ("rhythm", many("\n".join("x = 1" for _ in range(9)), 25), "median"),
+    ("predictions", replace("**Predict.**", "Predict."), "no cell begins"),
+    ("explorers", drop("Explorer"), "1 explorers"),
+    ("exercises", without("exercise", 1), "5 exercises"),
+    ("hosted_cell", fold("from glob", False), "cell 1, tagged setup and folded"),
+    ("proofs", metadata("assert 0.5", tags=[]), "no cell is tagged proof"),
+    ("tag_vocabulary", metadata("tasks.Task", tags=[]), "not tagged star"),
+    ("valid_format", lesson_metadata(frame="second"), 'metadata.mtl.frame is "first" or absent'),
+]
+DEEPER_FAULTS = [
+    ("frame", drop("## Key points"), "expected to end with the sections Key points, What next"),
+    (
+        "frame",
+        replace("**The question.** What", "**The question.** Who? **The question.** What"),
+        "more than one question",
+    ),
+    ("minutes", minutes(14, 14), "expected 15 ≤ core ≤ 45"),
+    ("minutes", minutes(46, 46), "expected 15 ≤ core ≤ 45"),
+    ("minutes", replace("· 11 min", "· 8 min"), "it takes about 13, 15 to 45 are allowed"),
+    ("minutes", append(MD("word " * 3000)), "15 to 45 are allowed"),
+    ("size", append(MD("word " * 2600)), "at most 2600 are allowed in a deeper notebook"),
+    ("size", replace("## 2 · The", "## ★ The"), "belongs in notebooks/deeper/"),
+    ("rhythm", append(CODE(LONG)), "26 lines"),
+    ("machinery", fold("assert 0.5", False), "not folded"),
+    ("aims", own("### Exercise 99.11", aims=[1]), "no exercise tests points [2]"),
+    ("hosted_cell", drop("from glob"), "is not HOSTED_CELL"),
+    ("proofs", metadata("assert 0.5", tags=[]), "no cell is tagged proof"),
+    ("exercises", without("exercise", 1), "0 exercises of 0 kinds, expected 1"),
+    ("exercises", replace("99.11", "99.5"), "are numbered from 99.11"),
+    ("deeper_linked", replace("(../99_mini.ipynb)", "(99_mini.ipynb)"), "no link to ../99_mini"),
+    ("deeper_linked", lesson_metadata(lesson="98"), "there is no lesson 98"),
+    ("lessons_named", append(MD("98 · Another.")), "lesson 98 is not there"),
+    ("files_named", append(CODE("open('../../data/results/x.json')")), "data/results/x.json"),
+    ("links", append(MD("![A dot](../picture.png)")), "not there: ../picture.png"),
+]
+
+
+@pytest.mark.parametrize("name", hygiene.RULES)
+def test_the_mini_first_lesson_is_accepted(name, first, folder):
+    assert hygiene.judge(name, first, folder) == []
+
+
+@pytest.mark.parametrize("name", hygiene.RULES)
+def test_the_mini_deeper_notebook_is_accepted(name, deeper, below):
+    assert hygiene.judge(name, deeper, below) == []
+
+
 @pytest.mark.parametrize("name", hygiene.RULES)
 def test_the_mini_lesson_is_accepted(name, good, folder):
     assert hygiene.judge(name, good, folder) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "fault", "text"), FAULTS, ids=[f"{i}-{f[0]}" for i, f in enumerate(FAULTS)]
-)
+def planted(faults):
+    return pytest.mark.parametrize(
+        ("name", "fault", "text"), faults, ids=[f"{i}-{f[0]}" for i, f in enumerate(faults)]
+    )
+
+
+@planted(FAULTS)
 def test_a_planted_fault_is_refused(name, fault, text, good, folder):
     fault(good)
     found = hygiene.judge(name, good, folder)
     assert any(text in finding for finding in found), found
 
 
+@planted(FIRST_FAULTS)
+def test_a_planted_fault_is_refused_in_a_first_lesson(name, fault, text, first, folder):
+    fault(first)
+    found = hygiene.judge(name, first, folder)
+    assert any(text in finding for finding in found), found
+
+
+@planted(DEEPER_FAULTS)
+def test_a_planted_fault_is_refused_in_a_deeper_notebook(name, fault, text, deeper, below):
+    fault(deeper)
+    found = hygiene.judge(name, deeper, below)
+    assert any(text in finding for finding in found), found
+
+
 def test_each_rule_has_a_planted_fault():
-    assert {name for name, _, _ in FAULTS} == set(hygiene.RULES)
+    assert {name for name, _, _ in FAULTS + DEEPER_FAULTS} == set(hygiene.RULES)
+
+
+def test_a_lesson_links_its_deeper_notebooks(good, folder):
+    assert hygiene.judge("deeper_linked", good, folder) == []
+    (folder / "deeper" / "99_why.ipynb").touch()
+    assert hygiene.judge("deeper_linked", good, folder) == ["no link to deeper/99_why.ipynb"]
+    append(MD("[Why?](deeper/99_why.ipynb)"))(good)
+    assert hygiene.judge("deeper_linked", good, folder) == []
+
+
+def test_the_new_frame_asks_nothing_of_a_first_lesson(first, folder):
+    append(MD("word " * 9000))(first)
+    append(CODE("x = 1\n" * 30))(first)
+    for name in ("size", "sittings", "aims", "machinery", "frame", "minutes", "rhythm"):
+        assert hygiene.judge(name, first, folder) == [], name
 
 
 def test_a_waivable_finding_is_let_off_in_its_cell_only(good, folder):
@@ -318,8 +524,8 @@ ACCEPTED = [
         append(MD("Python 3.11 to 3.13, torch 2.11; Exercise 99.1 and `0.77`, $0.77$")),
     ),
     ("prose_numbers", append(MD("In 1997, 30 seeds at 0.2500 and 25 %."))),
-    ("claims", append(CODE("torch.testing.assert_close(TIMES_ONE, 1)", "claim"))),
-    ("claims", append(CODE("assert not torch.isnan(TIMES_ONE).any()", "claim"))),
+    ("proofs", append(CODE("torch.testing.assert_close(TIMES_ONE, 1)", "proof"))),
+    ("proofs", append(CODE("assert not torch.isnan(TIMES_ONE).any()", "proof"))),
     ("names_exist", append(CODE("%pip install x\n!ls\ntasks?\n\nif TIMES_ONE:\n    %matplotlib"))),
     ("names_exist", append(CODE("%%writefile x.c\nint main() {}"))),
     ("names_exist", append(CODE("import mtl_helpers\nmtl_helpers.tasks.Task.score"))),
@@ -330,7 +536,7 @@ ACCEPTED = [
     ("figures_described", append(CODE("assert TIMES_ONE"), "**What you see.**")),
     ("references", replace("arXiv:1705.07115", "https://arxiv.org/abs/1705.07115")),
     ("references", replace("arXiv:1705.07115", "arXiv cs/0101001")),
-    ("rhythm", append(CODE("\n".join(["x = 1"] * 30 + [""] * 9)))),
+    ("rhythm", append(CODE("\n".join(["x = 1"] * 25 + [""] * 9)))),
 ]
 
 

@@ -90,6 +90,14 @@ def test_an_exercise_that_rests_on_another_is_refused(nb, tmp_path):
     assert "NameError" in "\n".join(proof.prove(nb, "99.2", scene, mini.slips()))
 
 
+def test_an_exercise_rests_on_setup_and_basis_cells_and_on_no_others(nb, tmp_path):
+    nb["cells"].insert(6, mini.code("THREE = 3 * TIMES_ONE", "basis"))
+    part(nb, "solution")["source"] = SOLVED.replace("1 *", "THREE / 3 *")
+    assert prove(nb, tmp_path) == []
+    nb["cells"][6]["metadata"]["tags"] = []
+    assert "NameError" in "\n".join(prove(nb, tmp_path))
+
+
 def test_code_runs_as_in_a_notebook(nb, tmp_path):
     code = (
         "def scale(x: int): return ...\n"
@@ -109,7 +117,7 @@ def one():
 
 @pytest.mark.parametrize("more", ["", "no_copy = (x for x in [])"])
 def test_what_an_attempt_changes_is_put_back(nb, tmp_path, more):
-    cell = next(c for c in nb["cells"] if c["metadata"].get("tags") == ["setup"])
+    cell = next(c for c in nb["cells"] if "TIMES_ONE = 1" in c["source"])
     cell["source"] += CHANGES + more
     scene = proof.Scene(nb, tmp_path)
     assert (scene.kept is None) == bool(more)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -514,52 +515,92 @@ def test_this_machine_for_real() -> None:
 # --- The first cell for Colab and Kaggle --------------------------------------------------------
 
 
+FOUND = {"torch": "2.9.0+cu126", "torchvision": "0.24.0+cu126", "numpy": "2.0.2"}
+HOSTED_FILE = ROOT / "notebooks" / "hosted.py"
+
+
 @pytest.fixture
 def pip_calls(monkeypatch):
     calls: list[list[str]] = []
-    monkeypatch.setattr(subprocess, "run", lambda command, **_: calls.append(command))
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        calls.append(command)
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("importlib.metadata.version", FOUND.__getitem__)
     monkeypatch.setattr(sys, "path", list(sys.path))
     for name in ("COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"):
         monkeypatch.delenv(name, raising=False)
     return calls
 
 
-def test_the_cell_does_nothing_on_ones_own_machine(pip_calls, tmp_path, monkeypatch) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture
+def clone(tmp_path: Path) -> Path:
+    """A folder in which the project has been cloned."""
+    for folder in ("mtl_helpers", "notebooks/deeper"):
+        (tmp_path / "project" / folder).mkdir(parents=True)
+    shutil.copy(HOSTED_FILE, tmp_path / "project" / "notebooks")
+    return tmp_path
+
+
+PLACES = ["project/notebooks", "project/notebooks/deeper", "project", "."]
+
+
+@pytest.mark.parametrize("start", [*PLACES, "project/mtl_helpers"])
+def test_the_cell_installs_nothing_on_ones_own_machine(
+    start: str, pip_calls, clone: Path, monkeypatch, capsys
+) -> None:
+    monkeypatch.chdir(clone / start)
     before = list(sys.path)
     exec(HOSTED_CELL, {})
     assert pip_calls == [] and sys.path == before
+    assert (capsys.readouterr().out == "") == (start in PLACES)
 
 
 @pytest.mark.parametrize("variable", ["COLAB_RELEASE_TAG", "KAGGLE_KERNEL_RUN_TYPE"])
-@pytest.mark.parametrize("start", ["project/notebooks", "project", "."])
+@pytest.mark.parametrize("start", PLACES)
 def test_the_cell_installs_the_helper_and_pins_torch(
-    variable: str, start: str, pip_calls, tmp_path: Path, monkeypatch
+    variable: str, start: str, pip_calls, clone: Path, monkeypatch
 ) -> None:
-    (tmp_path / "project" / "mtl_helpers").mkdir(parents=True)
-    (tmp_path / "project" / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / start)
+    monkeypatch.chdir(clone / start)
     monkeypatch.setenv(variable, "1")
-    found = {"torch": "2.9.0+cu126", "torchvision": "0.24.0+cu126", "numpy": "2.0.2"}
-    monkeypatch.setattr("importlib.metadata.version", found.__getitem__)
     exec(HOSTED_CELL, {})
     helper, light = pip_calls
     pip = [sys.executable, "-m", "pip", "install", "-q"]
-    assert helper[:7] == [*pip, "--no-deps", "-e"]
-    assert (tmp_path / start / helper[7]).resolve() == tmp_path / "project"
+    assert helper == [*pip, "--no-deps", "-e", str(clone / "project")]
     pins = ["torch==2.9.0+cu126", "torchvision==0.24.0+cu126", "numpy==2.0.2"]
     assert light == [*pip, "torchmetrics", "lightning-fabric", *pins]
-    assert Path(sys.path[0]).resolve() == tmp_path / "project"
+    assert sys.path[0] == str(clone / "project")
 
 
-def test_the_cell_says_when_the_project_is_not_there(pip_calls, tmp_path, monkeypatch) -> None:
+def test_the_cell_says_when_the_project_is_not_there(
+    pip_calls, tmp_path, monkeypatch, capsys
+) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
-    with pytest.raises(AssertionError, match="clone or copy the whole project here first"):
+    exec(HOSTED_CELL, {})
+    assert capsys.readouterr().out == "On Colab or Kaggle, clone the project first\n"
+    assert pip_calls == []
+
+
+def test_the_file_says_when_it_was_copied_alone(pip_calls, clone, monkeypatch) -> None:
+    (clone / "project" / "mtl_helpers").rmdir()
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("COLAB_RELEASE_TAG", "1")
+    with pytest.raises(RuntimeError, match="mtl_helpers is not here: clone the whole project"):
         exec(HOSTED_CELL, {})
     assert pip_calls == []
 
 
+def test_the_file_says_what_to_do_when_pip_fails(pip_calls, clone, monkeypatch) -> None:
+    monkeypatch.setattr(subprocess, "run", lambda command: SimpleNamespace(returncode=1))
+    monkeypatch.chdir(clone)
+    monkeypatch.setenv("KAGGLE_KERNEL_RUN_TYPE", "x")
+    with pytest.raises(RuntimeError, match="On Kaggle: switch Internet on"):
+        exec(HOSTED_CELL, {})
+
+
 def test_the_cell_is_short() -> None:
     lines = [line for line in HOSTED_CELL.splitlines() if line.strip()]
-    assert len(lines) <= 12 and max(map(len, lines)) <= 100
+    assert len(lines) <= 4 and max(map(len, lines)) <= 100

@@ -6,10 +6,7 @@ import base64
 import copy
 import io
 import json
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import matplotlib.image
@@ -322,6 +319,17 @@ def test_without_notebooks_the_command_says_what_to_do(tmp_path, monkeypatch, ca
     assert "project's folder" in capsys.readouterr().out
 
 
+def test_without_names_the_lessons_and_the_deeper_notebooks_are_meant(
+    tmp_path, monkeypatch, capsys
+):
+    (tmp_path / "notebooks" / "deeper").mkdir(parents=True)
+    for name in ("02_a.ipynb", "deeper/02_why.ipynb"):
+        write(tmp_path / "notebooks", name, new_markdown_cell("# A lesson"))
+    monkeypatch.chdir(tmp_path)
+    assert notebooks.main(["canonical"]) == 0
+    assert "2 of 2 notebooks are fine" in capsys.readouterr().out
+
+
 def test_canonical_names_and_mends_a_file_in_another_form(tmp_path, capsys):
     path = tmp_path / "messy.ipynb"
     path.write_text(json.dumps(messy()), encoding="utf-8")
@@ -388,25 +396,3 @@ def test_an_edition_never_replaces_its_source(lesson, capsys):
 def test_an_unknown_edition_is_refused():
     with pytest.raises(ValueError, match="student, teacher and slides"):
         notebooks.edition(messy(), "pupil")
-
-
-def test_lab_starts_jupyterlab_with_the_projects_settings(monkeypatch):
-    started = {}
-
-    def call(command, **how):
-        started.update(command=command, **how)
-        return 7
-
-    monkeypatch.setattr(subprocess, "call", call)
-    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "elsewhere")
-    monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert notebooks.main(["lab", "--no-browser"]) == 7
-    assert started["command"] == [sys.executable, "-m", "jupyterlab", "--no-browser"]
-    first, second = started["env"]["JUPYTER_CONFIG_PATH"].split(os.pathsep)
-    assert (Path(first) / "jupyter_server_config.py").is_file()
-    assert second == "elsewhere"
-    assert started["env"]["OMP_NUM_THREADS"] == "3"
-    monkeypatch.delenv("OMP_NUM_THREADS")
-    notebooks.main(["lab"])
-    assert started["env"]["OMP_NUM_THREADS"] == "1"
-    assert (started["cwd"] / "notebooks" / "00_start_here.ipynb").is_file()

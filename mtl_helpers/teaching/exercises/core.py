@@ -30,6 +30,7 @@ from typing import Any
 import torch
 
 from mtl_helpers.teaching.exercises.answers import NotAttemptedError, arguments, is_empty
+from mtl_helpers.teaching.progress import record
 
 KINDS = (
     "fill one line",
@@ -101,6 +102,7 @@ class Exercise:
                 return Verdict(self.number, "not attempted", advice)
             message = f"the check could not use your answer ({_one_line(error)})."
         if message is None:
+            record(self.number, self.title)
             return Verdict(self.number, "right", self.right)
         return Verdict(self.number, "wrong", message)
 
