@@ -126,6 +126,7 @@ def split_parameters(answer: Callable[..., Any]) -> str | None:
 @exercise(
     "03.3",
     "Read the split",
+    given=("table",),
     kind="explain with numbers",
     difficulty=2,
     minutes=3,
