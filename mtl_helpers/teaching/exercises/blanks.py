@@ -112,9 +112,9 @@ def _blank_lines(code: CodeType) -> Iterator[int]:
     steps = list(dis.get_instructions(code))
     indexed = [s.positions for s in steps if "SUBSCR" in s.opname or "SLICE" in s.opname]
     for step in steps:
-        if step.opname in _LOADS and _is_blank(step.argval) and step.positions.lineno:
-            if not any(_within(step.positions, where) for where in indexed):
-                yield step.positions.lineno
+        line, blank = step.positions.lineno, step.opname in _LOADS and _is_blank(step.argval)
+        if line and blank and not any(_within(step.positions, where) for where in indexed):
+            yield line
 
 
 def _is_blank(constant: Any) -> bool:

@@ -149,8 +149,10 @@ class Exercise:
                 return Verdict(self.number, "not attempted", _ADVICE)
             place = open_place(own)
             if blank is not None and place is None:
-                place = str(blank) if isinstance(blank, NotAttemptedError) and str(blank) else (
-                    "a part of your answer is still empty"
+                place = (
+                    str(blank)
+                    if isinstance(blank, NotAttemptedError) and str(blank)
+                    else ("a part of your answer is still empty")
                 )
             if place is not None:
                 return Verdict(self.number, "unfinished", f"{without_addresses(place)}.")
