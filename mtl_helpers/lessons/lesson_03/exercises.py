@@ -9,7 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtl_helpers.teaching.exercises.answers import NotAttemptedError, compare, draws, is_empty, same
+from mtl_helpers.teaching.exercises.answers import (
+    NotAttemptedError,
+    compare,
+    draws,
+    is_empty,
+    said_yes,
+    same,
+)
 from mtl_helpers.teaching.exercises.core import exercise
 
 F64 = torch.float64
@@ -151,7 +158,7 @@ def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | N
         if not isinstance(answers[depth], tuple | list) or len(answers[depth]) != 2:
             return f"depth {depth}: give two things, the split and 'yes' or 'no'."
         split, sure = answers[depth]
-        if split != best:
+        if same(split, best) is not None:
             means = float(table[depth, best].mean())
             if split in splits:
                 return (
@@ -160,13 +167,12 @@ def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | N
                 )
             return f"depth {depth}: there is no split {split!r}; there are {splits}."
         if best == splits[-1]:
-            truth = "no"
+            truth = False
         else:
             pair = paired_interval(table[depth, best], table[depth, splits[-1]])
-            truth = "yes" if pair.high < 0 else "no"
-        said = str(sure).strip().casefold()
-        said = {"true": "yes", "false": "no"}.get(said, said)
-        if said not in ("yes", "no"):
+            truth = pair.high < 0
+        said = said_yes(sure)
+        if said is None:
             return f"depth {depth}: the second thing is 'yes' or 'no'."
         if said != truth:
             if best == splits[-1]:

@@ -107,7 +107,7 @@ def same(found: Any, expected: Any, tol: float = 1e-6) -> str | None:
     if is_empty(found):
         raise NotAttemptedError
     both = is_sequence(found) and is_sequence(expected) and len(found) == len(expected)
-    if both and _has_parts(expected):
+    if both and (_has_parts(expected) or numbers(found) is None):
         parts = {f"part {i}: ": pair for i, pair in enumerate(zip(found, expected, strict=True), 1)}
         return _first_difference(parts, tol)
     if isinstance(expected, Mapping) and isinstance(found, Mapping) and set(found) == set(expected):
@@ -126,8 +126,8 @@ def same(found: Any, expected: Any, tol: float = 1e-6) -> str | None:
     if e is not None and (text := text_for_number(found)):
         return text
     # Only equals of one type are asked: an own __eq__ could call anything the same.
-    equal = type(found) is type(expected) and _equal(found, expected)
-    return None if equal else _both(show(found), show(expected))
+    whole = type(found) is type(expected) and not isinstance(found, tuple | list | Mapping)
+    return None if whole and _equal(found, expected) else _both(show(found), show(expected))
 
 
 def _both(found: str, expected: str) -> str:

@@ -37,7 +37,7 @@ def functions_of(value: Any) -> list[FunctionType]:
     return [part for part in vars(kind).values() if isinstance(part, FunctionType)]
 
 
-def untouched(answers: Mapping[str, Any], blanks: int = 0) -> bool:
+def untouched(answers: Mapping[str | int, Any], blanks: int = 0) -> bool:
     """Whether nothing at all was filled in.
 
     Args:
@@ -53,11 +53,17 @@ def untouched(answers: Mapping[str, Any], blanks: int = 0) -> bool:
     return all(blank for value in data for _, blank in leaves(value))
 
 
-def open_place(answers: Mapping[str, Any]) -> str | None:
+def does_nothing(answer: Any) -> bool:
+    """Whether a function holds no statement that works: ``def step(x): ...`` or ``pass``."""
+    named = isinstance(answer, FunctionType) and answer.__name__ != "<lambda>"
+    return named and not _works(answer.__code__)
+
+
+def open_place(answers: Mapping[str | int, Any]) -> str | None:
     """Name the first place that is still blank, and how many more there are.
 
     Args:
-        answers: the learner's answers, by the names that the learner gave them.
+        answers: the learner's answers, by the names that the learner gave them, or by position.
 
     Returns:
         "`weights['left']` is still empty", "the second line of `step` is still open
@@ -67,13 +73,23 @@ def open_place(answers: Mapping[str, Any]) -> str | None:
     for name, value in answers.items():
         if callable(value):
             places += [line for f in functions_of(value) for line in open_lines(f)]
-        else:
-            places += [f"`{name}{path}` is still empty" for path, blank in leaves(value) if blank]
-    if not places:
-        return None
+            continue
+        whole = "your answer" if len(answers) == 1 else f"part {_position(name)} of your answer"
+        for path, blank in leaves(value):
+            if blank and isinstance(name, str):
+                places.append(f"`{name}{path}` is still empty")
+            elif blank:
+                places.append(
+                    f"`{path}` in {whole} is still empty" if path else f"{whole} is still empty"
+                )
     more = len(places) - 1
-    rest = f", and so {'is' if more == 1 else 'are'} {more} more place{'s' * (more > 1)}"
-    return places[0] + (rest if more else "")
+    if more < 1:
+        return places[0] if places else None
+    return f"{places[0]}; {more} more {'place is' if more == 1 else 'places are'} open"
+
+
+def _position(name: str | int) -> str:
+    return str(name + 1) if isinstance(name, int) else name
 
 
 def open_lines(function: FunctionType) -> list[str]:

@@ -30,7 +30,7 @@ from typing import Any
 
 from torch import nn
 
-from mtl_helpers.teaching.exercises.blanks import open_place, untouched
+from mtl_helpers.teaching.exercises.blanks import does_nothing, open_place, untouched
 from mtl_helpers.teaching.exercises.guard import Interrupt, Surroundings, chance
 from mtl_helpers.teaching.exercises.values import (
     AnswerError,
@@ -131,7 +131,7 @@ class Exercise:
         self, answers: tuple, named: dict[str, Any], names: Mapping[str, Any], interrupt: Interrupt
     ) -> Verdict:
         around = Surroundings()
-        status, blank = "wrong", None
+        status, blank = "wrong", None  # blank: what is known of a place that is still empty
         try:
             with chance():
                 message = self._asked(answers, named, around, interrupt)
@@ -140,22 +140,19 @@ class Exercise:
         except AnswerError as error:
             message = str(error)
         except BaseException as error:
-            message, blank = _unusable(error), error if _is_stub(error) else None
+            message = _unusable(error)
+            if _is_stub(error):
+                blank = str(error) if isinstance(error, NotAttemptedError) else ""
         finally:
             around.put_back()
         if status == "wrong":
             own = self._own(answers, named, names)
             if blank is not None and untouched(own, self.blanks):
                 return Verdict(self.number, "not attempted", _ADVICE)
-            place = open_place(own)
-            if blank is not None and place is None:
-                place = (
-                    str(blank)
-                    if isinstance(blank, NotAttemptedError) and str(blank)
-                    else ("a part of your answer is still empty")
-                )
+            place = open_place(own) or blank
             if place is not None:
-                return Verdict(self.number, "unfinished", f"{without_addresses(place)}.")
+                place = without_addresses(place) or "a part of your answer is still empty"
+                return Verdict(self.number, "unfinished", f"{place}.")
         message = without_addresses(message)
         message = message if len(message) <= _LONGEST else message[: _LONGEST - 1] + "…"
         return Verdict(self.number, status, message + around.note())
@@ -173,18 +170,18 @@ class Exercise:
 
     def _own(
         self, answers: tuple, named: Mapping[str, Any], names: Mapping[str, Any]
-    ) -> dict[str, Any]:
-        """Give what the learner wrote, by the name it has in the notebook."""
+    ) -> dict[str | int, Any]:
+        """Give what the learner wrote, by the name it has in the notebook, or by its position."""
         try:
             bound = dict(inspect.signature(self.check).bind(*answers, **named).arguments)
         except TypeError:  # too few or too many
             bound = dict(enumerate(answers)) | dict(named)
-        own = {}
-        for place, value in bound.items():
-            if place not in self.given:
-                same = [n for n, held in names.items() if held is value and not n.startswith("_")]
-                named_so = value is not None and value is not ... and same
-                own[same[0] if named_so else f"part {len(own) + 1} of your answer"] = value
+        own: dict[str | int, Any] = {}
+        for position, (argument, value) in enumerate(bound.items()):
+            if argument not in self.given:
+                nameless = value is None or value is ...
+                called = [n for n, held in list(names.items()) if held is value and n[:1] != "_"]
+                own[position if nameless or not called else called[0]] = value
         return own
 
 
@@ -266,6 +263,8 @@ def _watched(answer: Any, around: Surroundings, interrupt: Interrupt) -> Any:
             raise AnswerError(text) from error
         finally:
             around.put_back()
+        if result is None and does_nothing(answer):
+            raise NotAttemptedError
         if result is None:
             raise AnswerError(
                 f"your function gave nothing back with {given}. Does its last line begin with "
@@ -279,7 +278,7 @@ def _watched(answer: Any, around: Surroundings, interrupt: Interrupt) -> Any:
 
     try:
         return functools.wraps(answer)(watched)
-    except Exception:  # an object whose attributes cannot be read
+    except BaseException:  # an object whose attributes cannot be read
         return watched
 
 

@@ -40,10 +40,7 @@ class Surroundings:
     """The settings and functions that a check found, so that it can leave them as they were."""
 
     def __init__(self) -> None:
-        self.kept = {
-            name: {key: value for key, value in vars(place).items() if _is_function(key, value)}
-            for name, place in _WATCHED.items()
-        }
+        self.kept = {name: dict(vars(place)) for name, place in _WATCHED.items()}
         self.dtype = torch.get_default_dtype()
         self.device = torch.get_default_device()
         self.grad = torch.is_grad_enabled()
@@ -55,13 +52,6 @@ class Surroundings:
 
     def put_back(self) -> None:
         """Set back what differs, and note its name in ``changed``."""
-        for name, kept in self.kept.items():
-            place = _WATCHED[name]
-            now = vars(place)
-            for key, value in kept.items():
-                if now.get(key) is not value:
-                    setattr(place, key, value)
-                    self.changed.add(f"the function {name}.{key}")
         if torch.get_default_dtype() != self.dtype:
             torch.set_default_dtype(self.dtype)
             self.changed.add("the default number type")
@@ -71,12 +61,26 @@ class Surroundings:
         if torch.is_grad_enabled() != self.grad:
             torch.set_grad_enabled(self.grad)
             self.changed.add("whether gradients are recorded")
+        for name, place in _WATCHED.items():
+            if not _same_names(vars(place), self.kept[name]):
+                self._put_back_functions(name, place)
         np.seterr(**self.errors)
         sys.stdout, sys.stderr = self.streams
         sys.setrecursionlimit(self.recursion)
         if _folder() != self.folder:
             os.chdir(self.folder)
             self.changed.add("the working folder")
+
+    def _put_back_functions(self, name: str, place: Any) -> None:
+        for key, value in self.kept[name].items():
+            if vars(place).get(key) is not value and callable(value) and key[:1] != "_":
+                setattr(place, key, value)
+                self.changed.add(f"the function {name}.{key}")
+        for key in [key for key in vars(place) if key not in self.kept[name]]:
+            if isinstance(place, type):  # it hides what the class inherits
+                delattr(place, key)
+                self.changed.add(f"the function {name}.{key}")
+        self.kept[name] = dict(vars(place))  # what was added, or loaded late, is no change
 
     def note(self) -> str:
         """Say what the answer changed and the check put back; empty when it left all alone."""
@@ -86,8 +90,11 @@ class Surroundings:
         return f" (Your code changed {what}; the check put it back.)"
 
 
-def _is_function(key: str, value: Any) -> bool:
-    return not key.startswith("_") and callable(value)
+def _same_names(now: Any, kept: dict[str, Any]) -> bool:
+    try:
+        return now == kept  # fast: identical values are not compared any further
+    except Exception:  # a new value that cannot be compared
+        return False
 
 
 def _folder() -> str:

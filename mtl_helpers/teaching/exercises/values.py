@@ -258,6 +258,8 @@ def arguments(function: Callable[..., Any], values: tuple, named: Mapping[str, A
 
 
 def _briefly(value: Any) -> str:
+    if isinstance(value, str):
+        return show(value)
     found = numbers(value)
     return a_kind(value) if found is None else f"numbers of shape {list(found.shape)}"
 
