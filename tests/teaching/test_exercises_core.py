@@ -721,6 +721,10 @@ def test_data_that_are_no_numbers_are_told_why(value, sentence):
     assert (verdict.status, verdict.message) == ("wrong", sentence)
 
 
+def test_nan_is_refused_unless_it_is_allowed():
+    assert as_numbers([1.0, float("nan")], finite=False).isnan().tolist() == [False, True]
+
+
 def test_data_with_a_blank_are_not_attempted():
     with pytest.raises(NotAttemptedError):
         as_numbers([1, ...])

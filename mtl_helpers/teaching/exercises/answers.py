@@ -199,12 +199,12 @@ def _kind(value: Any) -> torch.dtype | None:
 def _equal(found: Any, expected: Any) -> bool:
     try:
         return bool(found == expected)
-    except Exception:
+    except BaseException:
         return False
 
 
 def _agrees(found: Any, slip: Callable[..., Any], case: tuple, tol: float) -> bool:
     try:
         return same(found, slip(*copy.deepcopy(case)), tol) is None
-    except Exception:
+    except BaseException:
         return False

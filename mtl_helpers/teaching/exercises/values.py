@@ -43,7 +43,7 @@ def numbers(value: Any) -> Tensor | None:
     """
     try:
         return _numbers(value)
-    except Exception:  # a strange class may raise anything here
+    except BaseException:  # a strange class may raise anything here
         return None
 
 
@@ -77,14 +77,18 @@ def _numbers(value: Any) -> Tensor | None:
 
 
 def as_numbers(
-    value: Any, what: str = "your answer", shape: tuple[int, ...] | None = None
+    value: Any,
+    what: str = "your answer",
+    shape: tuple[int, ...] | None = None,
+    finite: bool = True,
 ) -> Tensor:
-    """Turn what a learner gave as data into finite float64 numbers.
+    """Turn what a learner gave as data into float64 numbers.
 
     Args:
         value: numbers in any form: list, tuple, NumPy array, tensor, Python number.
         what: how a message calls it.
         shape: the shape it must have; any when ``None``.
+        finite: whether nan and infinity are refused.
 
     Raises:
         NotAttemptedError: a place is still ``...`` or ``None``.
@@ -105,7 +109,7 @@ def as_numbers(
         found = found.real
     if shape is not None and tuple(found.shape) != shape:
         raise AnswerError(f"{what} must have shape {list(shape)}; found {list(found.shape)}.")
-    if not found.isfinite().all():
+    if finite and not found.isfinite().all():
         raise AnswerError(f"{what} holds nan or infinity; give finite numbers.")
     return found
 
@@ -169,7 +173,7 @@ def show(value: Any, digits: int = 4) -> str:
     """Write a value shortly: small tables and lists in full, else its kind or its shape."""
     try:
         return _show(value, digits)
-    except Exception:  # a strange class may raise anything here
+    except BaseException:  # a strange class may raise anything here
         return a_kind(value)
 
 
@@ -244,7 +248,7 @@ def arguments(function: Callable[..., Any], values: tuple, named: Mapping[str, A
     """Write what a function was called with: "losses = [1, 3], k = 2"."""
     try:
         given = dict(inspect.signature(function).bind(*values, **named).arguments)
-    except Exception:  # no signature, or a call that does not fit
+    except BaseException:  # no signature, or a call that does not fit
         given = dict(enumerate(values)) | dict(named)
     shown = {name: show(value) for name, value in given.items()}
     while sum(map(len, shown.values())) > ROOM:
