@@ -16,6 +16,7 @@ from mtl_helpers.teaching.exercises import (
     NotAttemptedError,
     Verdict,
     as_numbers,
+    blanks,
     compare,
     draws,
     exercise,
@@ -238,6 +239,24 @@ def half(losses):
     assert joint_loss(names["filled"]).status == "wrong"
     message = joint_loss(names["half"]).message
     assert message == "the second line of `half` is still open."
+
+
+def test_without_columns_in_the_code_every_dot_counts():
+    class Nowhere:
+        lineno = end_lineno = 1
+        col_offset = end_col_offset = None
+
+    assert not blanks._within(Nowhere, Nowhere)
+
+
+def test_a_bound_method_is_half_filled_as_its_function(joint_loss):
+    class Mine:
+        def total(self, losses):
+            share = losses.sum()
+            return share * ...
+
+    message = joint_loss(Mine().total).message
+    assert message == "the second line of `Mine.total` is still open (`return share * ...`)."
 
 
 def test_a_class_that_is_half_filled_names_the_open_line():

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_helpers.teaching.exercises import compare, exercise
+from mtl_helpers.teaching.exercises import NotAttemptedError, compare, exercise
 from mtl_helpers.teaching.exercises import core as exercises_core
 from mtl_helpers.teaching.exercises.testers import (
     each_example_counts,
@@ -484,3 +484,9 @@ def test_a_function_for_one_form_only_is_told(answer, sentence):
 
 def test_only_the_forms_asked_for_are_tried():
     assert takes_any_array(lambda x: x.sum(), (drawn(3),), forms=["a NumPy array"]) is None
+
+
+def test_a_blank_and_a_function_without_a_signature_are_left_to_the_check():
+    with pytest.raises(NotAttemptedError):
+        takes_any_array(lambda x: 1 if isinstance(x, torch.Tensor) else None, X)
+    assert "changes `argument 1`" in inputs_left_alone(dict.update, ({"a": 1}, {"b": 2}))

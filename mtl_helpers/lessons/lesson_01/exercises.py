@@ -12,7 +12,7 @@ from scipy import stats
 from torch import Tensor
 
 from mtl_helpers.metrics import box_iou, delta_m, paired_interval
-from mtl_helpers.teaching.exercises.answers import as_numbers, compare, draws
+from mtl_helpers.teaching.exercises.answers import compare, draws
 from mtl_helpers.teaching.exercises.core import exercise
 
 # Situation: (what it is, the test that settles it).
@@ -215,10 +215,7 @@ def lying_average(answer: Mapping[str, Mapping[str, float]]) -> str | None:
     """Check ``{"single": {"A", "B"}, "multi": {"A", "B"}}``: accuracies between 0 and 1."""
     if set(answer) != {"single", "multi"} or any(set(v) != {"A", "B"} for v in answer.values()):
         return "give accuracies of tasks A and B under both 'single' and 'multi'."
-    single, multi = (
-        {k: float(as_numbers(v, f"{arm} {k}", shape=())) for k, v in answer[arm].items()}
-        for arm in ("single", "multi")
-    )
+    single, multi = ({k: float(v) for k, v in answer[arm].items()} for arm in ("single", "multi"))
     if not all(0 < value <= 1 for value in (*single.values(), *multi.values())):
         return "accuracies lie above 0 and at most at 1."
     mean = sum(multi.values()) / 2 - sum(single.values()) / 2

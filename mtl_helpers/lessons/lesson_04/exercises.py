@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from mtl_helpers.balancing.gradients import imtl_g, pcgrad
-from mtl_helpers.teaching.exercises.answers import (
+from mtl_helpers.teaching.exercises import (
     as_numbers,
     compare,
     draws,
+    exercise,
     not_a_function,
     said_yes,
     show,
 )
-from mtl_helpers.teaching.exercises.core import exercise
 
 
 def _drawn(g: torch.Generator, *shape: int) -> Tensor:

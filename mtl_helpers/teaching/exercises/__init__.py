@@ -9,6 +9,7 @@ from mtl_helpers.teaching.exercises.answers import (
     not_a_function,
     said_yes,
     same,
+    show,
 )
 from mtl_helpers.teaching.exercises.core import KINDS, Exercise, Verdict, exercise, exercises_of
 
@@ -26,4 +27,5 @@ __all__ = [
     "not_a_function",
     "said_yes",
     "same",
+    "show",
 ]

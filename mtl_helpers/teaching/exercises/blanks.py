@@ -25,8 +25,7 @@ _BUSY = ("BINARY", "COMPARE", "UNARY", "FOR_ITER", "FORMAT")
 
 def functions_of(value: Any) -> list[FunctionType]:
     """Give the functions a learner wrote: the function itself, or the methods of a class."""
-    if isinstance(value, MethodType):
-        value = value.__func__
+    value = getattr(value, "__func__", value) if isinstance(value, MethodType) else value
     if isinstance(value, FunctionType):
         return [value]
     kind = value if isinstance(value, type) else type(value)

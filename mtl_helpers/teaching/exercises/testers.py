@@ -24,6 +24,7 @@ from mtl_helpers.teaching.exercises.answers import same
 from mtl_helpers.teaching.exercises.values import (
     AnswerError,
     NotAttemptedError,
+    error_text,
     is_sequence,
     numbers,
     show,
@@ -199,8 +200,6 @@ def _slopes(outputs: list[Tensor], towards: list[Tensor]) -> list[Tensor | None]
     for output in outputs:
         weights = torch.rand(output.shape, generator=generator, dtype=torch.float64) + 0.5
         total = total + (output * weights).sum()
-    if not towards:
-        return []
     return list(torch.autograd.grad(total, towards, allow_unused=True))
 
 
@@ -461,8 +460,7 @@ def takes_any_array(
         except NotAttemptedError:
             raise
         except Exception as error:
-            reason = str(error).rstrip(".")
-            return f"given {form} your function does not run ({reason[:160]})."
+            return f"given {form} your function does not run ({error_text(error)})."
         if difference:
             return f"given {form} your function gives something else: {difference}."
     return None
