@@ -530,6 +530,14 @@ def test_an_equality_of_its_own_does_not_count(found, expected):
     assert same(found, expected).endswith("expected")
 
 
+def test_float32_is_given_the_room_it_needs_and_no_more():
+    third = torch.tensor([1 / 3], dtype=torch.float32)
+    assert same(third, [1 / 3], tol=1e-12) is None
+    assert same([third.numpy()[0]], [1 / 3], tol=1e-12) is None
+    assert same(third.double(), [1 / 3], tol=1e-12) is not None
+    assert same(third * 1.0001, [1 / 3], tol=1e-12) is not None
+
+
 def test_an_equality_that_raises_is_a_difference():
     assert same(Unequal(), Unequal()) == "an Unequal found, an Unequal expected"
 

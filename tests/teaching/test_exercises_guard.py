@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -141,6 +142,21 @@ def test_a_real_interrupt_in_the_check_itself_comes_through(monkeypatch):
     )
     with pytest.raises(KeyboardInterrupt):
         check(1)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process there")
+def test_a_real_interrupt_stops_a_check_that_would_go_on(monkeypatch):
+    monkeypatch.setattr(exercises_core, "_REGISTRY", {})
+    went_on = []
+
+    def check(answer):
+        with contextlib.suppress(Exception):
+            answer()
+        went_on.append(True)
+
+    with pytest.raises(KeyboardInterrupt):
+        exercise("98.1", "x", kind="fill one line", difficulty=1, minutes=1)(check)(lambda: press())
+    assert not went_on
 
 
 def test_the_handler_of_the_signal_is_put_back_after_an_answer_changed_it(total):

@@ -15,7 +15,6 @@ from mtl_helpers.teaching.exercises import (
     compare,
     draws,
     exercise,
-    not_a_function,
     said_yes,
     show,
 )
@@ -82,8 +81,8 @@ def honest(answer: Callable[..., Any]) -> str | None:
 )
 def both_learn(answer: Callable[..., Any]) -> str | None:
     """Check ``both_learn(model, log_sigma)``: AdamW at 0.01 over both, no decay on log_sigma."""
-    if message := not_a_function(answer):
-        return message
+    if not callable(answer):
+        return "give the check the function itself: its name, without brackets after it."
     torch.manual_seed(0)
     model = nn.Linear(2, 2, dtype=torch.float64)
     log_sigma = nn.Parameter(torch.zeros(2, dtype=torch.float64))
