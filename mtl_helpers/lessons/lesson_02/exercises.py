@@ -13,9 +13,11 @@ from torch import Tensor
 
 from mtl_helpers.teaching.exercises.answers import (
     NotAttemptedError,
+    as_numbers,
     compare,
     draws,
     is_empty,
+    not_a_function,
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
@@ -142,8 +144,8 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
     small = torch.tensor([2.0, 5.0, 1.0]).double(), torch.tensor([1.0, nan, 3.0]).double()
     empty = torch.tensor([2.0, 5.0]).double(), torch.tensor([nan, nan]).double()
     far = torch.tensor([80.0, 5.0, 1.0]).double(), torch.tensor([1.0, nan, -60.0]).double()
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     value = answer(*(v.clone() for v in small))
     if isinstance(value, Tensor) and value.dim() > 0:
         return f"give one number, the mean; found a tensor of shape {list(value.shape)}."
@@ -322,12 +324,12 @@ def broken(answer: Mapping[str, Any]) -> str | None:
     wanted = ("slope", "not negative", "adds up to one", "any sign")
     if not isinstance(answer, Mapping) or set(answer) != set(wanted):
         return f"answer each of: {', '.join(wanted)}."
-    slope = torch.as_tensor(answer["slope"], dtype=torch.float64)
+    slope = as_numbers(answer["slope"], "slope")
     if slope.numel() == 0 or same(slope, torch.zeros_like(slope)) is not None:
         return "slope: no parameter of the model stands in the penalty, so what is its slope?"
     weights = {}
     for name in wanted[1:]:
-        weights[name] = torch.as_tensor(answer[name], dtype=torch.float64)
+        weights[name] = as_numbers(answer[name], name, finite=False)
         if weights[name].shape != (3,) or not weights[name].isfinite().all():
             return f"{name}: give three finite weights, one a task."
     return (
@@ -393,8 +395,8 @@ def multi_hot(answer: Callable[..., Any]) -> str | None:
         return [row.nonzero()[:, 0].tolist() for row in rows], 6
 
     small = ([[0, 2], [1], []], 3)
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     if _stops(answer, small) and not _stops(answer, ([[0, 2], [1]], 3)):
         return (
             f"with labels = {small[0]} it stops at the empty row, where no label applies (a tensor "
@@ -550,7 +552,7 @@ def same_run(answer: Mapping[str, float]) -> str | None:
     if not isinstance(answer, Mapping) or set(answer) != set(SAME_RUN):
         return f"give one learning rate for each of: {', '.join(SAME_RUN)}."
     for name, (rate, why) in SAME_RUN.items():
-        given = float(answer[name])
+        given = float(as_numbers(answer[name], name, shape=()))
         if same(given, 10.0) is None:
             return f"{name}: 10 would make the steps larger still; {why}."
         if same(given, rate) is not None:

@@ -9,8 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtl_helpers.teaching.exercises.answers import NotAttemptedError, compare, draws, is_empty, same
+from mtl_helpers.teaching.exercises.answers import (
+    NotAttemptedError,
+    as_numbers,
+    compare,
+    draws,
+    is_empty,
+    said_yes,
+    same,
+)
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.testers import leaves_of, nodes_of
 
 F64 = torch.float64
 
@@ -126,6 +135,7 @@ def split_parameters(answer: Callable[..., Any]) -> str | None:
 @exercise(
     "03.3",
     "Read the split",
+    given=("table",),
     kind="explain with numbers",
     difficulty=2,
     minutes=3,
@@ -150,7 +160,7 @@ def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | N
         if not isinstance(answers[depth], tuple | list) or len(answers[depth]) != 2:
             return f"depth {depth}: give two things, the split and 'yes' or 'no'."
         split, sure = answers[depth]
-        if split != best:
+        if same(split, best) is not None:
             means = float(table[depth, best].mean())
             if split in splits:
                 return (
@@ -159,13 +169,12 @@ def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | N
                 )
             return f"depth {depth}: there is no split {split!r}; there are {splits}."
         if best == splits[-1]:
-            truth = "no"
+            truth = False
         else:
             pair = paired_interval(table[depth, best], table[depth, splits[-1]])
-            truth = "yes" if pair.high < 0 else "no"
-        said = str(sure).strip().casefold()
-        said = {"true": "yes", "false": "no"}.get(said, said)
-        if said not in ("yes", "no"):
+            truth = pair.high < 0
+        said = said_yes(sure)
+        if said is None:
             return f"depth {depth}: the second thing is 'yes' or 'no'."
         if said != truth:
             if best == splits[-1]:
@@ -193,7 +202,7 @@ def three_stitches(answers: Any) -> str | None:
         return "give a stitch for each of 'separate', 'same' and 'swapped'."
     if is_empty(answers):
         raise NotAttemptedError
-    a = {name: torch.as_tensor(value, dtype=F64) for name, value in answers.items()}
+    a = {name: as_numbers(value, repr(name)) for name, value in answers.items()}
     for name, value in a.items():
         if value.shape != (2, 2):
             return f"{name!r}: a stitch of two tasks is a 2 x 2 matrix; found {list(value.shape)}."
@@ -358,7 +367,7 @@ def pooled_net(answer: Callable[..., Any]) -> str | None:
         )
     pixels = torch.randn(1, 3, 32, 32, dtype=F64, requires_grad=True)
     found = model.eval()(pixels)
-    steps = " ".join(node.name() for node in _nodes(found))
+    steps = " ".join(node.name() for node in nodes_of(found))
     for word, lost in (("Conv", "convolution"), ("Pool", "pooling")):
         if word not in steps:
             return f"it runs, but the {lost} is gone: mend the size of the linear layer alone."
@@ -461,13 +470,13 @@ def registered_heads(answer: Callable[..., Any]) -> str | None:
     for name in outputs:
         if not found[name].requires_grad:
             return f"no gradient can flow into the head of {name!r}."
-    missed = [name for name, output in found.items() if _leaves(output) - ids]
+    missed = [name for name, output in found.items() if set(leaves_of(output)) - ids]
     if missed:
         return (
             f"{len(missed)} of {len(outputs)} heads use parameters that model.parameters() does "
             "not give: the optimiser never sees them, and a saved model forgets them."
         )
-    own = [_leaves(output) for output in found.values()]
+    own = [set(leaves_of(output)) for output in found.values()]
     others = [set().union(*own[:i], *own[i + 1 :]) for i in range(len(own))]
     if bare := [name for name, mine, rest in zip(found, own, others, strict=True) if mine <= rest]:
         return (
@@ -480,23 +489,6 @@ def registered_heads(answer: Callable[..., Any]) -> str | None:
         return "no parameter serves all tasks: the trunk is gone."
     saved = {name for name, _ in model.named_parameters()} - set(model.state_dict())
     return f"{sorted(saved)} are trained and not saved." if saved else None
-
-
-def _leaves(output: Tensor) -> set[int]:
-    """Give the ids of the parameters that an output was computed from."""
-    return {id(node.variable) for node in _nodes(output) if hasattr(node, "variable")}
-
-
-def _nodes(output: Tensor) -> set[Any]:
-    """Give the nodes of the graph that a gradient of the output would walk through."""
-    seen, waiting = set(), [output.grad_fn]
-    while waiting:
-        node = waiting.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        waiting += [following for following, _ in node.next_functions]
-    return seen
 
 
 @exercise(
@@ -556,7 +548,7 @@ def flat_head(answer: Callable[..., Any]) -> str | None:
     pixels = torch.randn(256, 3, 16, 16, dtype=F64, requires_grad=True)
     rows = _linear_rows(model.eval())
     found = model(pixels)
-    if not any("Conv" in node.name() for node in _nodes(found)):
+    if not any("Conv" in node.name() for node in nodes_of(found)):
         return "the shape is right, but the convolution is gone: mend the head alone."
     found.square().sum().backward()
     seen = (pixels.grad != 0).any(1).any(0)
@@ -635,7 +627,7 @@ def two_heads(answer: Callable[..., Any]) -> str | None:
             return f"{name!r} must have shape [6, {count}]; found {list(found[name].shape)}."
     model.eval()
     found = model(x)
-    leaves = {name: _leaves(output) for name, output in found.items()}
+    leaves = {name: set(leaves_of(output)) for name, output in found.items()}
     parameters = {id(p): p for p in model.parameters()}
     for name, ids in leaves.items():
         if not ids & set(parameters):

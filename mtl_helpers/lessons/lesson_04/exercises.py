@@ -6,13 +6,18 @@ import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from mtl_helpers.balancing.gradients import imtl_g, pcgrad
-from mtl_helpers.teaching.exercises.answers import compare, draws
-from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises import (
+    as_numbers,
+    compare,
+    draws,
+    exercise,
+    said_yes,
+    show,
+)
 
 
 def _drawn(g: torch.Generator, *shape: int) -> Tensor:
@@ -142,11 +147,9 @@ def _both_move(
 )
 def harmless_angle(answer: Sequence[Any]) -> str | None:
     """Check ``[g1, g2]``: two gradients at most 100 degrees apart whose sum harms a task."""
-    rows = [torch.as_tensor(row, dtype=torch.float64).detach() for row in answer]
+    rows = [as_numbers(row, "a gradient") for row in answer]
     if len(rows) != 2 or any(row.shape != (2,) for row in rows):
         return "give two gradients of two numbers each."
-    if not all(torch.isfinite(row).all() for row in rows):
-        return "a gradient holds nan or infinity; give finite numbers."
     if any(row.norm() == 0 for row in rows):
         return "a gradient of length 0 has no angle with anything; give both a length."
     cosine = float(rows[0] @ rows[1] / rows[0].norm() / rows[1].norm())
@@ -335,10 +338,9 @@ def unit(answer: Mapping[str, bool]) -> str | None:
     if set(answer) != set(UNITS):
         return f"answer True or False for each of: {', '.join(UNITS)}."
     for name, (stays, reason) in UNITS.items():
-        found = answer[name]
-        found = found.item() if isinstance(found, np.bool_ | np.ndarray | Tensor) else found
-        if not isinstance(found, bool):
-            return f"{name}: answer True or False; found {answer[name]!r}."
+        found = said_yes(answer[name])
+        if found is None:
+            return f"{name}: answer True or False; found {show(answer[name])}."
         if found != stays:
             return f"{name}: the direction {'stays' if stays else 'turns'}: {reason}."
     return None
@@ -399,11 +401,9 @@ def two_averages(answer: Callable[..., Any]) -> str | None:
 )
 def break_pcgrad(answer: Any) -> str | None:
     """Check a [3, 2] tensor of gradients for which PCGrad clearly harms a task in every order."""
-    grads = torch.as_tensor(answer, dtype=torch.float64).detach()
+    grads = as_numbers(answer, "a gradient")
     if grads.shape != (3, 2):
         return f"give three gradients of two numbers each, shape [3, 2]; found {list(grads.shape)}."
-    if not torch.isfinite(grads).all():
-        return "a gradient holds nan or infinity; give finite numbers."
     if (grads.norm(dim=1) == 0).any():
         return "a gradient of length 0 has no wishes; give all three a length."
     if (grads @ grads.T >= 0).all():

@@ -9,10 +9,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
-from torch.overrides import TorchFunctionMode
 
-from mtl_helpers.teaching.exercises.answers import NotAttemptedError, compare, draws, is_empty, same
+from mtl_helpers.teaching.exercises.answers import (
+    NotAttemptedError,
+    as_numbers,
+    compare,
+    draws,
+    is_empty,
+    not_a_function,
+    same,
+)
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.testers import Calls
 
 EPS = 1e-5
 
@@ -42,7 +50,7 @@ def normalisation(answer: type[nn.Module]) -> str | None:
     shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
     count = sum(p.numel() for p in layer.parameters())
     x = 50 + 4 * _drawn(_seeded(0), 6, 3)
-    with _Calls() as calls:
+    with Calls() as calls:
         out = layer(x)
     if not isinstance(out, Tensor):
         raise NotAttemptedError if is_empty(out) else TypeError("forward must give a tensor")
@@ -71,18 +79,6 @@ def normalisation(answer: type[nn.Module]) -> str | None:
             "The mean and the variance are computed, not learned."
         )
     return _wrong_learning(layer, x)
-
-
-class _Calls(TorchFunctionMode):
-    """Note the names of the functions of torch that run inside."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.names: set[str] = set()
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.names.add(getattr(func, "__name__", ""))
-        return func(*args, **(kwargs or {}))
 
 
 def _reference(x: Tensor, gamma: Any = 1.0, beta: Any = 0.0, eps: float = EPS) -> Tensor:
@@ -173,7 +169,7 @@ def _wrong_learning(layer: nn.Module, x: Tensor) -> str | None:
 )
 def breaks_outside(answer: Sequence[Any]) -> str | None:
     """Check a batch of four finite numbers whose gradient is nan only with epsilon outside."""
-    x = torch.as_tensor(answer, dtype=torch.float64).detach().flatten()
+    x = as_numbers(answer, finite=False).flatten()
     if x.shape != (4,):
         return f"give four numbers, one a row; found {len(x)}."
     if not torch.isfinite(x).all():
@@ -268,8 +264,8 @@ def moved_averages(answer: Callable[..., Any]) -> str | None:
 )
 def saved(answer: Callable[..., Any]) -> str | None:
     """Check ``saved(model)``: a state from which a new model evaluates as the old one did."""
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
 
     def make() -> nn.Sequential:
         return nn.Sequential(
@@ -334,8 +330,8 @@ def _kind(value: Any) -> torch.dtype | None:
 )
 def one_pass(answer: Callable[..., Any]) -> str | None:
     """Check ``one_pass(trunk, heads, inputs)``: {task: input [B, F]} -> {task: output}, mixed."""
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     torch.manual_seed(0)
     trunk = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4), nn.ReLU()).double()
     heads = nn.ModuleDict({name: nn.Linear(4, 2).double() for name in ("plain", "shifted")})

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtl_helpers.teaching.exercises.answers import compare, draws, same
+from mtl_helpers.teaching.exercises.answers import as_numbers, compare, draws, not_a_function, same
 from mtl_helpers.teaching.exercises.core import exercise
 
 F64 = torch.float64
@@ -155,8 +155,8 @@ class _Dropping(nn.Module):
 )
 def steady(answer: Callable[..., Any]) -> str | None:
     """Check ``forward(self, inputs)``: dropout at rate ``self.p`` in training mode only."""
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     inputs = torch.ones(6, 3, dtype=F64)
     for p in (0.25, 0.6):
         model = _Dropping(answer, p)
@@ -251,8 +251,8 @@ class _Trunk(nn.Module):
 )
 def joint_draws(answer: Callable[..., Any]) -> str | None:
     """Check ``joint_draws(trunk, heads, inputs, draws)`` -> {name: [draws, N, outputs]}."""
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     trunk = _Trunk()
     heads = nn.ModuleDict({"left": nn.Linear(12, 2, dtype=F64), "right": nn.Linear(12, 3).to(F64)})
     inputs = torch.randn(4, 3, generator=torch.Generator().manual_seed(0), dtype=F64)
@@ -358,7 +358,7 @@ def beyond_sum(answer: Callable[..., Any]) -> str | None:
 )
 def takes_sides(answer: Sequence[Any]) -> str | None:
     """Check ``[g1, g2]``: their sum helps both tasks; clipped by value at 1 it harms one."""
-    rows = [torch.as_tensor(row, dtype=F64).detach() for row in answer]
+    rows = [as_numbers(row, "a gradient", finite=False) for row in answer]
     if len(rows) != 2 or any(row.shape != (2,) for row in rows):
         return "give two gradients of two numbers each."
     if not all((row.abs() < 1e6).all() for row in rows):
@@ -403,8 +403,8 @@ def _pair(vector: Tensor) -> str:
 )
 def measured(answer: Callable[..., Any]) -> str | None:
     """Check ``accuracy(model, inputs, targets)``: in eval mode, the mode put back."""
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     torch.manual_seed(0)
     layers = nn.Linear(4, 30), nn.BatchNorm1d(30), nn.Dropout(0.5), nn.Linear(30, 10)
     model = nn.Sequential(*layers).to(F64)

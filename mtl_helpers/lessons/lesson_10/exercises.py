@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mtl_helpers.case_study.scores import match
-from mtl_helpers.teaching.exercises.answers import compare, draws, is_empty
+from mtl_helpers.teaching.exercises.answers import as_numbers, compare, draws, is_empty
 from mtl_helpers.teaching.exercises.core import exercise
 
 # -------------------------------------------------------------------------------- 10.1: the split
@@ -190,7 +190,7 @@ def score(answer: Sequence[float]) -> str | None:
     """Check the score at IoU 0.5 and at 0.75 of the two strips."""
     if not isinstance(answer, tuple | list) or len(answer) != 2:
         return "give two numbers, the score at 0.5 and at 0.75."
-    low, high = (float(value) for value in answer)
+    low, high = as_numbers(answer, shape=(2,), finite=False).tolist()
     if not (math.isfinite(low) and math.isfinite(high)):
         return f"give two numbers; {low:g} and {high:g} are not both numbers."
     wrong_low = {

@@ -6,21 +6,51 @@ What the messages say is deterministic: the printed cases are small and the draw
 from __future__ import annotations
 
 import copy
-import inspect
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from mtl_helpers.teaching.exercises.values import (
+    AnswerError,
+    NotAttemptedError,
+    arguments,
+    as_numbers,
+    is_empty,
+    is_sequence,
+    numbers,
+    said_yes,
+    show,
+    text_for_number,
+)
 
-class NotAttemptedError(Exception):
-    """The answer is still the untouched stub."""
+__all__ = [
+    "AnswerError",
+    "NotAttemptedError",
+    "as_numbers",
+    "compare",
+    "draws",
+    "is_empty",
+    "not_a_function",
+    "said_yes",
+    "same",
+    "show",
+]
 
 
 def draws(make: Callable[[torch.Generator], tuple], count: int = 5, seed: int = 0) -> list[tuple]:
     """Draw the arguments of ``count`` further cases; ``make`` gets a seeded generator."""
     generator = torch.Generator().manual_seed(seed)
     return [make(generator) for _ in range(count)]
+
+
+def not_a_function(answer: Any) -> str | None:
+    """Say that the check was given a result instead of the function; else ``None``."""
+    if callable(answer):
+        return None
+    return "give the check the function itself: its name, without brackets after it."
 
 
 def compare(
@@ -37,14 +67,14 @@ def compare(
         right: the reference; its argument names are used in messages.
         cases: tuples of arguments, each call gets copies; a small one to print first, then draws.
         slips: message -> a function with that slip. A slip is named when it agrees with the
-            answer on every case.
+            answer on every case; one that raises on a case does not agree.
         tol: largest difference, absolute below 1 and relative above.
 
     Returns:
         ``None`` when right, else the slip's message, or what was found on one case.
     """
-    if not callable(answer):
-        return "give the check the function itself: its name, without brackets after it."
+    if message := not_a_function(answer):
+        return message
     cases = list(cases)
     if len(cases) < 2:
         raise ValueError("a check needs a second case, or a constant would pass")
@@ -65,6 +95,9 @@ def compare(
 def same(found: Any, expected: Any, tol: float = 1e-6) -> str | None:
     """Say how ``found`` differs from ``expected``: numbers, tensors, text, or collections of them.
 
+    A yes or no is the same in any form ("yes", True, 1), and so are numbers in any container.
+    Numbers in float32 are given the room that float32 needs.
+
     Returns:
         ``None`` when they are the same, else a short text ("2 found, 4 expected").
 
@@ -73,79 +106,105 @@ def same(found: Any, expected: Any, tol: float = 1e-6) -> str | None:
     """
     if is_empty(found):
         raise NotAttemptedError
-    f, e = _numbers(found), _numbers(expected)
-    if f is not None and e is not None:
-        if f.shape != e.shape:
-            return f"shape {list(f.shape)} found, shape {list(e.shape)} expected"
-        off = ~torch.isclose(f, e, rtol=tol, atol=tol, equal_nan=True)
-        if not off.any():
-            return None
-        where = tuple(off.nonzero()[0].tolist())
-        digits = 4 if show(f[where]) != show(e[where]) else 10
-        numbers = f"{show(f[where], digits)} found, {show(e[where], digits)} expected"
-        if e.numel() == 1:
-            return numbers
-        return f"{int(off.sum())} of {e.numel()} numbers differ; at {list(where)}: {numbers}"
+    both = is_sequence(found) and is_sequence(expected) and len(found) == len(expected)
+    if both and (_has_parts(expected) or numbers(found) is None):
+        parts = {f"part {i}: ": pair for i, pair in enumerate(zip(found, expected, strict=True), 1)}
+        return _first_difference(parts, tol)
     if isinstance(expected, Mapping) and isinstance(found, Mapping) and set(found) == set(expected):
         parts = {f"for {key!r}: ": (found[key], expected[key]) for key in expected}
-    elif _is_sequence(expected) and _is_sequence(found) and len(found) == len(expected):
-        parts = {f"part {i}: ": pair for i, pair in enumerate(zip(found, expected, strict=True), 1)}
-    elif isinstance(expected, str) and isinstance(found, str):
-        equal = found.strip().casefold() == expected.strip().casefold()
-        return None if equal else f"{found!r} found, {expected!r} expected"
-    else:
-        equal = e is None and bool(found == expected)
-        return None if equal else f"{show(found)} found, {show(expected)} expected"
+        return _first_difference(parts, tol)
+    f, e = numbers(found), numbers(expected)
+    if f is not None and e is not None:
+        return _same_numbers(f, e, tol, _kind(found))
+    if isinstance(found, str) and not isinstance(expected, str):
+        asked = isinstance(expected, bool | np.bool_)
+        if asked and said_yes(found) is not None:
+            found = said_yes(found)
+            return None if found == bool(expected) else f"{found} found, {expected} expected"
+    if isinstance(expected, str):
+        return _same_text(found, expected)
+    if e is not None and (text := text_for_number(found)):
+        return text
+    # Only equals of one type are asked: an own __eq__ could call anything the same.
+    whole = type(found) is type(expected) and not isinstance(found, tuple | list | Mapping)
+    return None if whole and _equal(found, expected) else _both(show(found), show(expected))
+
+
+def _both(found: str, expected: str) -> str:
+    return f"{found} found, {expected} expected"
+
+
+def _first_difference(parts: Mapping[str, tuple[Any, Any]], tol: float) -> str | None:
     return next((k + text for k, pair in parts.items() if (text := same(*pair, tol))), None)
+
+
+def _has_parts(expected: Any) -> bool:
+    """Whether a sequence holds more than plain numbers, so that its parts are compared alone."""
+    if numbers(expected) is None:
+        return True
+    return any(isinstance(part, Tensor | np.ndarray) and part.ndim > 0 for part in expected)
+
+
+def _same_text(found: Any, expected: str) -> str | None:
+    if isinstance(found, str):
+        equal = found.strip().casefold() == expected.strip().casefold()
+        return None if equal else _both(show(found), show(expected))
+    wanted = said_yes(expected) if expected.strip().casefold() in ("yes", "no") else None
+    equal = wanted is not None and said_yes(found) is wanted
+    return None if equal else _both(show(found), show(expected))
+
+
+def _same_numbers(f: Tensor, e: Tensor, tol: float, kind: torch.dtype | None) -> str | None:
+    if f.shape != e.shape:
+        text = f"shape {list(f.shape)} found, shape {list(e.shape)} expected"
+        values = show(f), show(e)
+        short = not any(value.startswith("numbers of") for value in values)
+        return text + (f" ({values[0]} instead of {values[1]})" if short else "")
+    if f.is_complex() and not e.is_complex() and not f.imag.any():
+        f = f.real
+    if f.is_complex() != e.is_complex():
+        f, e = f.to(torch.complex128), e.to(torch.complex128)
+    room = max(tol, 2e-6) if kind == torch.float32 else tol
+    off = ~_close(f, e, room)
+    if not off.any():
+        return None
+    where = tuple(off.nonzero()[0].tolist())
+    digits = 4 if show(f[where]) != show(e[where]) else 10
+    text = _both(show(f[where], digits), show(e[where], digits))
+    if e.numel() != 1:
+        text = f"{int(off.sum())} of {e.numel()} numbers differ; at {list(where)}: {text}"
+    if kind in (torch.float16, torch.bfloat16) and _close(f, e, torch.finfo(kind).eps).all():
+        return f"{text}, because {kind} keeps so few digits; compute in float64"
+    return text
+
+
+def _close(f: Tensor, e: Tensor, tol: float) -> Tensor:
+    if f.is_complex():
+        f, e = torch.view_as_real(f), torch.view_as_real(e)
+        return torch.isclose(f, e, rtol=tol, atol=tol, equal_nan=True).all(-1)
+    return torch.isclose(f, e, rtol=tol, atol=tol, equal_nan=True)
+
+
+def _kind(value: Any) -> torch.dtype | None:
+    """The number type of a tensor or an array, also of the first in a list; ``None`` if none."""
+    if is_sequence(value) and value:
+        return _kind(value[0])
+    kind = getattr(value, "dtype", None)
+    if isinstance(kind, torch.dtype):
+        return kind
+    names = {"float16": torch.float16, "float32": torch.float32}
+    return names.get(str(kind)) if isinstance(kind, np.dtype) else None
+
+
+def _equal(found: Any, expected: Any) -> bool:
+    try:
+        return bool(found == expected)
+    except BaseException:
+        return False
 
 
 def _agrees(found: Any, slip: Callable[..., Any], case: tuple, tol: float) -> bool:
     try:
         return same(found, slip(*copy.deepcopy(case)), tol) is None
-    except Exception:
+    except BaseException:
         return False
-
-
-def _numbers(value: Any) -> torch.Tensor | None:
-    if isinstance(value, torch.Tensor):
-        return value.detach().to("cpu", torch.float64)
-    try:
-        return None if isinstance(value, str) else torch.as_tensor(value, dtype=torch.float64)
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def show(value: Any, digits: int = 4) -> str:
-    """Write a value shortly: rounded numbers, or the shape of many."""
-    numbers = _numbers(value)
-    if numbers is None and isinstance(value, Mapping):
-        return "{" + ", ".join(f"{key!r}: {show(value[key])}" for key in value) + "}"
-    if numbers is None:
-        return repr(value) if isinstance(value, str) else f"a {type(value).__name__}"
-    if numbers.ndim == 0:
-        return str(value) if isinstance(value, bool) else f"{numbers.item():.{digits}g}"
-    if numbers.ndim == 1 and len(numbers) <= 8:
-        return "[" + ", ".join(f"{x:.{digits}g}" for x in numbers.tolist()) + "]"
-    return f"numbers of shape {list(numbers.shape)}"
-
-
-def arguments(function: Callable[..., Any], values: tuple, named: Mapping[str, Any]) -> str:
-    """Write what a function was called with: "losses = [1, 3], k = 2"."""
-    try:
-        given = inspect.signature(function).bind(*values, **named).arguments
-    except (TypeError, ValueError):
-        return ", ".join(map(show, values)) or "no arguments"
-    return ", ".join(f"{name} = {show(value)}" for name, value in given.items()) or "no arguments"
-
-
-def is_empty(value: Any) -> bool:
-    """Whether a value is a blank (``None`` or ``...``), or a collection that holds one."""
-    if isinstance(value, Mapping):
-        return any(map(is_empty, value.values()))
-    if _is_sequence(value):
-        return any(map(is_empty, value))
-    return value is None or value is ...
-
-
-def _is_sequence(value: Any) -> bool:
-    return isinstance(value, tuple | list)

@@ -126,7 +126,7 @@ SLIPS = {
         (stays(geometric=False), "geometric: the direction stays"),
         (stays(uncertainty=True), "sigma starts at 1"),
         (stays(dwa=True), "ratios of old losses"),
-        (stays(famo=1), "answer True or False; found 1"),
+        (stays(famo="maybe"), "answer True or False; found 'maybe'"),
         ("stays = {'equal': True}", "for each of"),
     ],
     "04.8": [
