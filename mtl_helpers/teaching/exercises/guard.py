@@ -47,7 +47,7 @@ class Surroundings:
         self.errors = np.geterr()
         self.streams = sys.stdout, sys.stderr
         self.recursion = sys.getrecursionlimit()
-        self.folder = os.getcwd()
+        self.folder = _folder()
         self.changed: set[str] = set()
 
     def put_back(self) -> None:
@@ -67,7 +67,7 @@ class Surroundings:
         np.seterr(**self.errors)
         sys.stdout, sys.stderr = self.streams
         sys.setrecursionlimit(self.recursion)
-        if _folder() != self.folder:
+        if self.folder and _folder() != self.folder:
             os.chdir(self.folder)
             self.changed.add("the working folder")
 
