@@ -93,7 +93,7 @@ def task_style(name: str) -> dict[str, Any]:
 def new_figure(
     columns: int = 1, *, width: float | None = None, height: float = 3.3
 ) -> tuple[Figure, Any]:
-    """An empty figure in the house style.
+    """An empty figure in the style of the series.
 
     An explorer redraws while a slider moves, and most of the time of a redraw goes into ticks and
     into looking for free room. So there are few ticks, margins are fixed, and there are at most two
