@@ -12,6 +12,7 @@ import hashlib
 import io
 import math
 import os
+import random
 import sys
 import tempfile
 import warnings
@@ -23,6 +24,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -235,7 +237,8 @@ def fit(
         lr: learning rate, 0.001 when left out. A function sets its own.
         epochs: passes over ``train``.
         batch_size: examples a step; None for all of them.
-        seed: draws the order of the batches and every dropout mask.
+        seed: draws the order of the batches, every dropout mask, and what a model or loss draws
+            from the global generators of PyTorch, NumPy and Python.
         patience: stop when ``monitor`` has not improved for this many epochs, and give the model
             its best parameters back. None trains to the end and keeps the last ones.
         monitor: ``"loss"`` (validation losses summed over tasks) or a task's name (its metric).
@@ -552,6 +555,8 @@ class _Run:
             "optimizer": self.stepper.state_dict(),
             "order": self.order.get_state(),
             "random": torch.get_rng_state(),
+            "random_python": random.getstate(),
+            "random_numpy": np.random.get_state(),
             "random_cuda": torch.cuda.get_rng_state(device) if device.type == "cuda" else None,
             "history": asdict(self.history),
             "best_score": self.best_score,
@@ -587,6 +592,10 @@ class _Run:
         self.stepper.load_state_dict(state["optimizer"])
         self.order.set_state(state["order"])
         torch.set_rng_state(state["random"])
+        if "random_python" in state:  # not in a file of an older version
+            random.setstate(state["random_python"])
+            kind, words, *rest = state["random_numpy"]
+            np.random.set_state((kind, words.numpy(), *rest))
         if device.type == "cuda" and state["random_cuda"] is not None:
             torch.cuda.set_rng_state(state["random_cuda"], device)
         self.history = History(**state["history"])
@@ -861,12 +870,19 @@ def _claim(balance: Balance, model: nn.Module, resuming: bool) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed PyTorch's global generators inside the block; put them back after it."""
+    """Seed the global generators of PyTorch, NumPy and Python inside the block; put them back."""
     devices = [device] if device.type == "cuda" else []
+    before = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=devices):
         # torch.manual_seed seeds every kind of device there is, which takes a millisecond.
         (torch.manual_seed if devices else torch.default_generator.manual_seed)(seed)
-        yield
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        try:
+            yield
+        finally:
+            random.setstate(before[0])
+            np.random.set_state(before[1])
 
 
 def _progress_bar(epochs: Iterable[int], total: int, wanted: bool | None) -> tqdm:

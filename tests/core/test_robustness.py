@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import re
 import subprocess
 import sys
@@ -84,6 +85,37 @@ def test_numbers_of_numpy_in_the_settings_do_not_spoil_a_checkpoint(name, tmp_pa
     resumed = network(seed=1)
     assert fit(resumed, A, data(), epochs=2, checkpoint=path, **settings).resumed_from == 1
     assert torch.equal(numbers(resumed), numbers(straight))
+
+
+class Noisy(nn.Module):
+    """Noise from the generators of NumPy and Python, as an augmentation may draw it."""
+
+    def forward(self, x):
+        return x * (1 + 0.1 * np.random.rand() + 0.1 * random.random()) if self.training else x
+
+
+def test_noise_of_numpy_and_python_is_resumed_too(tmp_path):
+    def noisy():
+        return HardSharing.linear(nn.Sequential(Noisy(), *mlp(3)), A, features=64)
+
+    found = []
+    random.seed(5)
+    np.random.seed(5)
+    expected = random.random(), np.random.rand()
+    random.seed(5)
+    np.random.seed(5)
+    for stops in ([3], [1, 2, 3], [3]):
+        torch.manual_seed(0)
+        model = noisy()
+        for epochs in stops:
+            path = tmp_path / f"{len(stops)}.pt"
+            fit(model, A, data(), epochs=epochs, checkpoint=path if len(stops) > 1 else None)
+            np.random.rand(epochs)  # whatever else goes on in between
+        found.append(numbers(model))
+    assert torch.equal(found[0], found[1]) and torch.equal(found[0], found[2])
+    np.random.seed(5)
+    fit(noisy(), A, data(), epochs=1)
+    assert (random.random(), np.random.rand()) == expected  # the caller's stay as they were
 
 
 def test_what_cannot_be_read_back_is_refused_before_it_is_written(tmp_path):
@@ -254,6 +286,20 @@ def test_a_layer_in_two_places_is_shared(kind):
         at_features = GradientBalance("mgda", ["a", "b"], at="features")
         fit(tied(kind), AB, data("a", "b"), balance=at_features, epochs=1)
     fit(tied(kind), AB, data("a", "b"), balance="mgda", epochs=1)  # the advice works
+
+
+def test_a_layer_that_two_of_three_tasks_share():
+    """As discussed for torchjd (pull request 183): neither shared by all nor one task's own."""
+    abc = [regression(name) for name in "abc"]
+    found = []
+    for balance in ("equal", "sum"):
+        model = tied("two heads")
+        heads = {name: model.heads[f"task_{name}"] for name in "ab"}
+        torch.manual_seed(1)
+        three = HardSharing(model.trunk, {**heads, "c": nn.Linear(4, 1, dtype=F64)})
+        fit(three, abc, data("a", "b", "c"), balance=balance, optimizer="sgd", lr=0.1, epochs=2)
+        found.append(numbers(three))
+    torch.testing.assert_close(*found, rtol=1e-12, atol=1e-14)
 
 
 def test_an_optimiser_that_leaves_something_out_is_refused():
