@@ -202,7 +202,7 @@ def install(root, groups, torch):
     uv = find_uv(root)
     for step in steps:
         if uv:
-            command = [uv, "pip", "install", "--compile-bytecode", "--python", root / PYTHON]
+            command = [uv, "pip", "install", "--python", root / PYTHON]
             if run(command + step, cwd=str(root), env=uv_environment(root)) == 0:
                 continue
             print("uv did not finish; it says why above. pip goes on from here.", flush=True)
