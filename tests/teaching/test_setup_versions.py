@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
+import nbformat
 import pytest
 import yaml
+from IPython.core.inputtransformer2 import TransformerManager
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
@@ -148,3 +154,65 @@ def test_the_citation_names_this_version():
     assert citation["license"] == PYPROJECT["project"]["license"].split(" AND ")
     for name in PYPROJECT["project"]["license-files"]:
         assert (PROJECT / name).is_file()
+
+
+# --- What `make lab` needs is all that the lessons import -----------------------------------------
+
+
+def installed_with(requirements: list[str]) -> set[str]:
+    """The distributions that these requirements bring, with all that those need in turn."""
+    found: set[str] = set()
+    todo = [Requirement(text) for text in requirements]
+    while todo:
+        requirement = todo.pop()
+        name = canonicalize_name(requirement.name)
+        extras = ["", *requirement.extras]
+        if requirement.marker and not requirement.marker.evaluate({"extra": ""}):
+            continue
+        found.add(name)
+        for text in metadata.requires(name) or []:
+            needed = Requirement(text)
+            wanted = not needed.marker or any(needed.marker.evaluate({"extra": e}) for e in extras)
+            needed.marker = None
+            if wanted and canonicalize_name(needed.name) not in found:
+                todo.append(needed)
+    return found
+
+
+def imported_by(code: str) -> set[str]:
+    """The top-level modules that code imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(code)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names
+
+
+def lessons_and_package() -> Iterator[tuple[str, str]]:
+    for path in sorted((PROJECT / "mtl_helpers").rglob("*.py")):
+        yield str(path.relative_to(PROJECT)), path.read_text(encoding="utf-8")
+    for path in sorted((PROJECT / "notebooks").rglob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells
+        code = [
+            TransformerManager().transform_cell(c.source) for c in cells if c.cell_type == "code"
+        ]
+        yield path.name, "\n".join(code)
+
+
+# Not for lessons: how the recorded timing of lesson 04 was made, which the tests repeat.
+ONLY_FOR_TESTS = {("mtl_helpers/lessons/lesson_04/studies.py", "torchjd")}
+
+
+def test_the_lessons_import_nothing_that_make_lab_does_not_install():
+    base = installed_with(PYPROJECT["project"]["dependencies"])
+    assert {"numpy", "nbformat", "ipython"} <= base and "torchjd" not in base
+    owners = metadata.packages_distributions()
+    foreign = set()
+    for name, code in lessons_and_package():
+        for module in imported_by(code) - sys.stdlib_module_names - {"mtl_helpers"}:
+            brought_by = {canonicalize_name(owner) for owner in owners.get(module, [])}
+            if not brought_by & base:
+                foreign.add((name, module))
+    assert foreign == ONLY_FOR_TESTS
