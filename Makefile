@@ -1,5 +1,6 @@
 # Thin lines over tools people know. `make help` lists them; .ci/bootstrap.py prepares .venv.
 #   PYTHON=python3.12   the Python to use          TORCH=cpu   the small build without CUDA (Linux)
+#   MTL_INSTALLER=pip   install with pip alone, where uv would do it otherwise
 #   ARGS=…              further arguments, for example: make lab ARGS=--ip=0.0.0.0
 
 PYTHON ?=
@@ -10,16 +11,22 @@ PYTEST := $(PY) -m pytest
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lab test test-full test-more test-browser test-threads test-twice execute lint \
+.PHONY: help setup setup-lab setup-kit lab test test-full test-more test-browser test-threads test-twice execute lint \
   results benchmarks coverage update clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
 
-setup: ## prepare .venv (nothing to do, and no network, when it is up to date)
+setup: ## prepare .venv for the tests (nothing to do, and no network, when it is up to date)
+	@$(call bootstrap,test)
+
+setup-lab: # only what the lessons need
 	@$(call bootstrap)
 
-lab: setup ## open JupyterLab on the first lesson
+setup-kit: # and what turns the lessons into a site and into a class's assignments
+	@$(call bootstrap,test kit)
+
+lab: setup-lab ## open JupyterLab on the first lesson
 	@$(PY) -m mtl_helpers.teaching.notebooks lab $(ARGS)
 
 test: setup ## everything that should hold, and every notebook against its stored outputs
@@ -55,8 +62,8 @@ benchmarks: setup ## the timed tests
 coverage: setup ## which lines the tests reach (never together with nbval)
 	OMP_NUM_THREADS=1 $(PYTEST) tests -n 2 --cov $(ARGS)
 
-update: ## for maintainers: newest versions into .venv and constraints.txt
-	@$(call bootstrap,--update)
+update: ## for maintainers: newest versions into constraints.txt and .venv (needs uv)
+	@$(call bootstrap,test --update $(or $(ARGS),newest))
 
 clean: ## remove what runs leave behind; .venv and data/downloads stay
 	rm -rf build editions htmlcov *.egg-info .coverage .coverage.* .benchmarks .hypothesis .pytest_cache .ruff_cache

@@ -1,4 +1,4 @@
-"""The bootstrap: which Python, which disk, what the stamp means. Nothing is downloaded here."""
+"""The bootstrap: which Python, which disk, uv or pip, what the stamp means. No downloads here."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def fake_python(path: Path, version: str, *, venv: bool = True) -> Path:
 
 def test_this_python_is_found_with_its_version(bootstrap):
     version, path, has_venv = bootstrap.look_at(sys.executable)
-    assert version == sys.version_info[:2]
+    assert version == f"{sys.version_info.major}.{sys.version_info.minor}"
     assert Path(path).exists()
     assert has_venv
 
@@ -158,24 +158,46 @@ class Machine:
     def __init__(self, bootstrap, root: Path):
         self.bootstrap, self.root = bootstrap, root
         self.calls: list[str] = []
+        self.environments: list[dict] = []
         self.fail_on = ""
+        self.uv = "own"  # or "in .venv", "PyPI", "none"
+        self.pip_settings: list[str] = []
         self.pair = (0, ["torch 2.15.0 and torchvision 0.29.2"])
+        self.really_ask = bootstrap.ask
+        self.changes_constraints = " pip compile "
         self.python = fake_python(root.parent / "bin" / "python3", "3.11")
         (root / "pyproject.toml").write_text("one")
         pins = "torch==2.15.0\ntorchmetrics==1.9.0\ntorchvision==0.29.2\n"
         (root / "constraints.txt").write_text(pins)
 
-    def run(self, command, **_):
+    def run(self, command, **options):
         line = " ".join(str(part) for part in command)
         self.calls.append(line)
+        self.environments.append(options.get("env") or dict(os.environ))
         if "-m venv" in line:
             fake_python(self.root / ".venv" / "bin" / "python", "3.11")
+        if self.changes_constraints in line:
+            (self.root / "constraints.txt").write_text("torch==2.16.0\ntorchvision==0.30.0\n")
         return 1 if self.fail_on and self.fail_on in line else 0
 
-    def prepare(self, torch: str = "", python: str = "") -> list[str]:
+    def ask(self, command):
+        line = " ".join(str(part) for part in command)
+        if self.bootstrap.PAIR in command:
+            return self.pair
+        if line.endswith("uv --version"):
+            there = self.uv == ("own" if line.startswith("uv ") else "in .venv")
+            return (0, ["uv 0.13.9"]) if there else (127, ["not found"])
+        if line.endswith("-m pip install uv"):
+            self.uv = "in .venv" if self.uv == "PyPI" else self.uv
+            return (0, []) if self.uv == "in .venv" else (1, ["no network"])
+        if line.endswith("-m pip config list"):
+            return 0, self.pip_settings
+        return self.really_ask(command)
+
+    def prepare(self, *groups: str, torch: str = "", python: str = "") -> list[str]:
         """The commands that were needed."""
-        self.calls = []
-        self.bootstrap.prepare(self.root, torch, python)
+        self.calls, self.environments = [], []
+        self.bootstrap.prepare(self.root, groups, torch, python)
         return self.calls
 
     @property
@@ -187,22 +209,21 @@ class Machine:
 def machine(bootstrap, tmp_path, monkeypatch):
     (tmp_path / "project").mkdir()
     machine = Machine(bootstrap, tmp_path / "project")
-    really_ask = bootstrap.ask
     monkeypatch.setattr(bootstrap, "CANDIDATES", (str(machine.python),))
     monkeypatch.setattr(bootstrap, "run", machine.run)
-    monkeypatch.setattr(
-        bootstrap, "ask", lambda c: machine.pair if bootstrap.PAIR in c else really_ask(c)
-    )
+    monkeypatch.setattr(bootstrap, "ask", machine.ask)
+    for name in ("MTL_INSTALLER", *bootstrap.UV_NAMES.values()):
+        monkeypatch.delenv(name, raising=False)
     return machine
 
 
 def test_the_first_time_installs_under_the_constraints(machine):
-    calls = machine.prepare()
-    assert [("-m venv" in call, "-m pip" in call) for call in calls] == [
-        (True, False),
-        (False, True),
-    ]
-    assert calls[1].endswith("install -c constraints.txt -e .[test]")
+    calls = machine.prepare("test")
+    assert len(calls) == 2
+    assert calls[0].endswith("-m venv " + str(machine.root / ".venv"))
+    assert calls[1].startswith("uv pip install ")
+    assert f"--python {machine.root / '.venv' / 'bin' / 'python'} " in calls[1]
+    assert calls[1].endswith("-c constraints.txt -e .[test]")
     assert machine.stamped
 
 
@@ -216,7 +237,7 @@ def test_a_changed_list_is_installed_into_the_same_venv(machine, name):
     machine.prepare()
     (machine.root / name).write_text("torch==2.16.0\ntorchvision==0.30.0\n")
     calls = machine.prepare()
-    assert len(calls) == 1 and "-m pip" in calls[0]
+    assert len(calls) == 1 and " pip install" in calls[0]
     assert machine.prepare() == []
 
 
@@ -235,7 +256,7 @@ def test_a_broken_venv_is_rebuilt(machine, broken):
     else:
         (machine.root / ".venv" / "mtl-stamp.json").unlink()
     calls = machine.prepare()
-    assert "-m venv" in calls[0] and "-m pip" in calls[1]
+    assert "-m venv" in calls[0] and "uv pip" in calls[1]
     assert not left_over.exists()
     assert machine.prepare() == []
 
@@ -258,7 +279,7 @@ def test_an_interrupted_installation_leaves_no_stamp(machine, change_first):
     if change_first:  # a complete .venv whose update then fails
         machine.prepare()
         (machine.root / "pyproject.toml").write_text("two")
-    machine.fail_on = "-m pip"
+    machine.fail_on = " pip "
     with pytest.raises(machine.bootstrap.SetupError, match="did not finish"):
         machine.prepare()
     assert not machine.stamped
@@ -266,7 +287,7 @@ def test_an_interrupted_installation_leaves_no_stamp(machine, change_first):
     assert "-m venv" in machine.prepare()[0]
 
 
-def test_torch_and_torchvision_that_do_not_fit_are_named_with_the_mend(machine):
+def test_torch_and_torchvision_that_do_not_fit_are_named_with_the_fix(machine):
     mismatch = "RuntimeError: operator torchvision::nms does not exist"
     machine.pair = (1, ["torch 2.13.0+cpu and torchvision 0.29.2", "Traceback", mismatch])
     with pytest.raises(machine.bootstrap.SetupError) as error:
@@ -279,25 +300,28 @@ def test_torch_and_torchvision_that_do_not_fit_are_named_with_the_mend(machine):
 
 
 def test_the_cpu_build_comes_first_and_from_its_own_index(machine):
-    calls = machine.prepare("cpu")
     first = "--no-deps --index-url https://download.pytorch.org/whl/cpu"
-    assert calls[1].endswith(f"install {first} torch==2.15.0 torchvision==0.29.2")
-    assert calls[2].endswith("install -c constraints.txt -e .[test]")
+    for uv in ("own", "none"):
+        machine.uv = uv
+        calls = machine.prepare("test", torch="cpu", python=str(machine.python))
+        assert calls[1].endswith(f"{first} torch==2.15.0 torchvision==0.29.2")
+        assert calls[2].endswith("-c constraints.txt -e .[test]")
+        (machine.root / ".venv" / "mtl-stamp.json").unlink()
 
 
 def test_the_build_chosen_once_is_kept_until_another_is_named(machine):
-    machine.prepare("cpu")
+    machine.prepare(torch="cpu")
     assert machine.prepare() == []
-    assert machine.prepare("cpu") == []
-    assert len(machine.prepare("default")) == 2
+    assert machine.prepare(torch="cpu") == []
+    assert len(machine.prepare(torch="default")) == 2
     assert machine.prepare() == []
-    assert len(machine.prepare("cpu")) == 3
+    assert len(machine.prepare(torch="cpu")) == 3
 
 
 def test_a_mac_has_only_one_build(machine, monkeypatch):
     monkeypatch.setattr(machine.bootstrap.platform, "system", lambda: "Darwin")
     monkeypatch.setattr(machine.bootstrap.platform, "machine", lambda: "arm64")
-    assert len(machine.prepare("cpu")) == 2
+    assert len(machine.prepare(torch="cpu")) == 2
     assert machine.prepare() == []
 
 
@@ -316,35 +340,178 @@ def test_nothing_is_removed_before_the_checks_have_passed(machine, tmp_path, mon
     full = Usage(0, 0, 0)
     monkeypatch.setattr(machine.bootstrap.shutil, "disk_usage", lambda _: full)
     with pytest.raises(machine.bootstrap.SetupError):
-        machine.prepare("cpu")
+        machine.prepare(torch="cpu")
     assert machine.prepare() == []
 
 
 def test_the_stamp_is_plain_json(machine):
-    machine.prepare()
+    machine.prepare("test")
     stamp = json.loads((machine.root / ".venv" / "mtl-stamp.json").read_text())
-    assert set(stamp) == {"pyproject.toml", "constraints.txt", "torch", "python", "folder"}
+    files = {"pyproject.toml", "constraints.txt"}
+    assert set(stamp) == {"groups", "torch", "python", "folder", *files}
+    assert stamp["groups"] == ["test"]
 
 
-def test_update_pins_what_was_installed_without_local_suffixes(machine, monkeypatch):
-    freeze = ["numpy==2.4.6", "torch==2.16.0+cu140", "-e /somewhere/else", "x @ file:///y"]
-    ask = machine.bootstrap.ask
-    monkeypatch.setattr(
-        machine.bootstrap, "ask", lambda c: (0, freeze) if "freeze" in c else ask(c)
-    )
-    machine.bootstrap.update(machine.root)
-    assert not any("constraints" in call for call in machine.calls)
-    text = (machine.root / "constraints.txt").read_text()
-    pins = [line for line in text.splitlines() if not line.startswith("#")]
-    assert pins == ["numpy==2.4.6", "torch==2.16.0"]
-    assert "Python 3.11" in text.splitlines()[0]
+# --- The groups of dependencies -------------------------------------------------------------------
+
+
+def test_a_group_is_added_when_a_target_first_needs_it(machine):
+    assert machine.prepare()[1].endswith(" -e .")
     assert machine.prepare() == []
+    calls = machine.prepare("test")
+    assert len(calls) == 1 and calls[0].endswith(" -e .[test]")
+    assert machine.prepare("test") == machine.prepare() == []
+    calls = machine.prepare("kit")
+    assert len(calls) == 1 and calls[0].endswith(" -e .[kit,test]")
+    assert machine.prepare("test", "kit") == machine.prepare() == []
+
+
+def test_a_rebuilt_venv_gets_back_the_groups_it_had(machine):
+    machine.prepare("test")
+    (machine.root / ".venv" / "bin" / "python").unlink()
+    assert machine.prepare()[1].endswith(" -e .[test]")
+
+
+def test_a_stamp_from_before_there_were_groups_is_brought_up_to_date(machine):
+    machine.prepare()
+    stamp = machine.root / ".venv" / "mtl-stamp.json"
+    old = json.loads(stamp.read_text())
+    del old["groups"]
+    stamp.write_text(json.dumps(old))
+    assert len(machine.prepare("test")) == 1
+    assert machine.prepare("test") == []
+
+
+# --- uv where it can be had, pip otherwise --------------------------------------------------------
+
+
+def installers(machine, **options) -> list[str]:
+    """ "uv", ".venv/bin/uv" or "pip" for each installation that was started."""
+    names = []
+    for call in machine.prepare("test", **options)[1:]:
+        name = "pip" if " -m pip " in call else call.split()[0]
+        names.append(name.removeprefix(str(machine.root) + "/"))
+    return names
+
+
+@pytest.mark.parametrize(
+    ("uv", "expected"),
+    [("own", "uv"), ("in .venv", ".venv/bin/uv"), ("PyPI", ".venv/bin/uv"), ("none", "pip")],
+)
+def test_uv_installs_where_it_can_be_had(machine, uv, expected):
+    machine.uv = uv
+    assert installers(machine) == [expected]
+    assert machine.stamped
+    assert machine.calls[-1].endswith("-c constraints.txt -e .[test]")
+
+
+def test_pip_goes_on_where_uv_fails_and_one_line_says_so(machine, capsys):
+    machine.fail_on = "uv pip"
+    assert installers(machine) == ["uv", "pip"]
+    assert machine.calls[-1].endswith("install -c constraints.txt -e .[test]")
+    assert machine.stamped
+    said = capsys.readouterr().out.splitlines()
+    assert said[1:] == ["uv did not finish; it says why above. pip goes on from here."]
+
+
+def test_uv_that_failed_is_not_tried_a_second_time(machine):
+    machine.fail_on = "uv pip"
+    assert installers(machine, torch="cpu") == ["uv", "pip", "pip"]
+
+
+def test_pip_alone_on_request(machine, monkeypatch):
+    monkeypatch.setenv("MTL_INSTALLER", "pip")
+    machine.uv = "PyPI"
+    assert installers(machine) == ["pip"]
+    assert machine.uv == "PyPI", "uv was installed all the same"
+
+
+def test_a_uv_that_does_not_run_is_no_uv(bootstrap, tmp_path, monkeypatch):
+    """The wrappers of pyenv and the like stand in PATH for programs that are not there."""
+    (tmp_path / "bin").mkdir()
+    wrapper = tmp_path / "bin" / "uv"
+    wrapper.write_text("#!/bin/sh\necho uv: command not found >&2; exit 127\n")
+    wrapper.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{wrapper.parent}{os.pathsep}/usr/bin{os.pathsep}/bin")
+    monkeypatch.delenv("MTL_INSTALLER", raising=False)
+    assert bootstrap.find_uv(tmp_path) is None
+    wrapper.write_text("#!/bin/sh\necho uv 0.13.9\n")
+    assert bootstrap.find_uv(tmp_path) == "uv"
+
+
+def test_uv_is_told_what_pip_has_been_told(machine, monkeypatch):
+    machine.pip_settings = [
+        ":env:.find-links='/wheels'",
+        "global.index-url='https://mirror.example/simple?a=b'",
+        "global.extra-index-url='https://more.example/simple'",
+        "user.proxy='http://proxy.example:3128'",
+        "global.cert='/certificates.pem'",
+    ]
+    monkeypatch.setenv("HTTPS_PROXY", "http://named-by-hand.example")
+    machine.prepare()
+    given = machine.environments[-1]
+    assert given["UV_DEFAULT_INDEX"] == "https://mirror.example/simple?a=b"
+    assert given["SSL_CERT_FILE"] == "/certificates.pem"
+    assert given["HTTPS_PROXY"] == "http://named-by-hand.example"
+    assert {k: v for k, v in given.items() if k.startswith("UV_")} == {
+        **{k: v for k, v in os.environ.items() if k.startswith("UV_")},
+        "UV_DEFAULT_INDEX": "https://mirror.example/simple?a=b",
+    }
+
+
+def test_settings_of_pip_that_do_not_concern_uv_change_nothing(machine):
+    machine.pip_settings = ["WARNING: something", "", "global.timeout='60'"]
+    machine.prepare()
+    assert machine.environments[-1] == dict(os.environ)
+
+
+# --- make update ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("versions", ["newest", "needed"])
+def test_update_resolves_for_all_systems_and_installs_the_result(machine, versions):
+    machine.prepare("test")
+    machine.calls = []
+    machine.bootstrap.update(machine.root, versions, ["test"], "")
+    compiled, installed = machine.calls
+    assert compiled.startswith("uv pip compile pyproject.toml ")
+    for option in ("--universal", "--all-extras", "--output-file constraints.txt"):
+        assert option in compiled
+    assert f"--python-version {machine.bootstrap.PYTHONS[0]} " in compiled
+    assert ("--upgrade" in compiled) == (versions == "newest")
+    assert installed.endswith("-c constraints.txt -e .[test]")
+    assert machine.prepare("test") == []
+
+
+def test_update_does_not_install_old_versions_first(machine):
+    machine.bootstrap.update(machine.root, "newest", [], "")
+    venv, compiled, *rest = machine.calls
+    assert "-m venv" in venv and " pip compile " in compiled
+    assert sum(" pip install " in call for call in rest) == 1
+    assert machine.prepare() == []
+
+
+@pytest.mark.parametrize(
+    ("uv", "fail_on", "message"),
+    [("none", "", "Only uv can write"), ("own", "compile", "no new constraints.txt")],
+)
+def test_update_says_in_one_line_why_it_cannot(machine, uv, fail_on, message):
+    machine.prepare()
+    machine.uv, machine.fail_on = uv, fail_on
+    with pytest.raises(machine.bootstrap.SetupError, match=message) as error:
+        machine.bootstrap.update(machine.root, "newest", [], "")
+    assert "\n" not in str(error.value)
+    assert machine.stamped
 
 
 def test_the_command_line_says_a_problem_in_one_line(bootstrap, monkeypatch, capsys, tmp_path):
     monkeypatch.setattr(bootstrap, "ROOT", tmp_path)
+    monkeypatch.setenv("PIP_USER", "1")
+    for name in ("pyproject.toml", "constraints.txt"):
+        (tmp_path / name).touch()
     assert bootstrap.main(["--python", str(tmp_path / "nothing")]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+    assert os.environ["PIP_USER"] == "0"  # pip would refuse to install into a venv
 
 
 def test_make_says_it_when_there_is_no_python_at_all(tmp_path):
