@@ -8,10 +8,11 @@ TORCH ?=
 ARGS ?=
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+UV = $(firstword $(shell command -v uv) .venv/bin/uv)
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab setup-kit lab test test-full test-more test-browser test-threads test-twice execute lint \
+.PHONY: help setup setup-lab setup-kit lab test test-full test-more test-browser test-threads test-twice test-oldest execute lint \
   results benchmarks coverage update clean
 
 help: ## list the targets
@@ -44,6 +45,11 @@ test-threads: setup
 
 test-twice: setup
 	$(PY) -m mtl_helpers.teaching.notebooks execute --check
+
+test-oldest: setup ## core, kit and oracle tests with the lowest versions that pyproject.toml declares (needs uv)
+	$(UV) venv --quiet --clear --python $(PY) build/oldest
+	$(UV) pip install --python build/oldest --resolution lowest-direct -e ".[test]"
+	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest tests/core tests/teaching tests/oracles -n 2 --dist loadfile
 
 execute: setup ## run the notebooks from a clean kernel and store their outputs
 	$(PY) -m mtl_helpers.teaching.notebooks execute $(ARGS)
