@@ -17,6 +17,9 @@ import torch
 from torch import Tensor, nn
 
 
+EXAMPLES = 4  # of the batch are run: enough for shapes, and for a gradient that is not 0 by chance
+
+
 @dataclass(frozen=True)
 class Block:
     """One box of a diagram.
@@ -28,9 +31,10 @@ class Block:
         x: centre, as a fraction of the picture's width.
         width: as a fraction of the picture's width.
         row: counted from the bottom.
-        owner: the task whose own it is; None where tasks share it.
+        owner: the task whose own it is; None where tasks share it or a part of it.
         lane: the task in whose column it stands, which may share it with others.
         parameters: numbers it learns.
+        holds: the names of these parameters in the model; ``"stitches[0]"`` for a slice of one.
         shape: of what it gives, such as ``"[B, 64]"``; empty where that is not known.
         cards: how many equal networks it stands for.
         learns: whether the gradient reaches its parameters; None where no gradient was asked for.
@@ -44,6 +48,7 @@ class Block:
     owner: str | None = None
     lane: str | None = None
     parameters: int = 0
+    holds: tuple[str, ...] = ()
     shape: str = ""
     cards: int = 1
     learns: bool | None = None
@@ -136,7 +141,7 @@ class Graph:
         said += [f"At the top: {b.title}." for b in self.blocks if b.kind == "sum"]
         if self.gradients:
             said.append(self._way_back())
-        return "\n".join(textwrap.fill(one, 96) for one in said)
+        return "\n".join(textwrap.fill(one, 96, break_on_hyphens=False) for one in said)
 
     def _in_words(self, i: int) -> str:
         block, names = self.blocks[i], self.names
@@ -188,11 +193,12 @@ class Sketch:
     def __init__(
         self, model: nn.Module, x: Tensor, tasks: Sequence[str], own: Mapping[str, Iterable]
     ) -> None:
-        self.model, self.x, self.tasks = model, x.detach(), tuple(tasks)
+        self.model, self.x, self.tasks = model, x[:EXAMPLES].detach(), tuple(tasks)
         self.blocks: list[Block] = []
         self.arrows: list[Arrow] = []
         self._parts: list[_Part] = []
         self._owner: dict[int, str | None] = {}
+        self._names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._counted: set[tuple[int, int | None]] = set()
         for task, parameters in own.items():
             for parameter in parameters:
@@ -284,8 +290,9 @@ class Sketch:
         if held and not new:
             title = f"{title} (same weights)"
         count = sum(p.numel() if i is None else p[i].numel() for p, i in new)
+        holds = tuple(self._names[id(p)] + ("" if i is None else f"[{i}]") for p, i in new)
         owner = owners.pop() if len(owners) == 1 else None
-        self.blocks.append(Block(title, kind, *place, row, owner, lane, count, shape, cards))
+        self.blocks.append(Block(title, kind, *place, row, owner, lane, count, holds, shape, cards))
         self._parts.append(_Part(tuple(modules), held, shape_from, batch))
         return len(self.blocks) - 1
 

@@ -233,27 +233,27 @@ def _multi_input(sketch: Sketch) -> None:
         for task, place in columns.items()
     }
     batch = f"{len(tasks)}B" if model.passes == "mixed" else "B"
-    row = 1
+    row, inside = 1, {}
     for group in groups(model.trunk, 99 if model.own_norms else 4):
         norms = [m for part in group.layers for m in part.modules() if isinstance(m, TaskBatchNorm)]
         alone = isinstance(group.layers[0], TaskBatchNorm)
-        route = {} if alone else {"route": "inside"}
         if not alone:
             here = sketch.block(
                 group.title, row, across, modules=group.layers, only_shared=True, batch=batch
             )
-            sketch.link(sorted(set(before.values())), here)
+            sketch.link(sorted(set(before.values())), here, **inside)
             before, row = dict.fromkeys(tasks, here), row + 1
+        inside = {"route": "inside"} if norms and not alone else {}
         if norms:
             for task in tasks:
                 title = group.title if alone else f"{len(norms)} × batch norm inside"
                 mine = [norm.of(task) for norm in norms]
                 here = sketch.block(title, row, columns[task], modules=mine, lane=task)
-                sketch.link(before[task], here, **route)
+                sketch.link(before[task], here, **inside)
                 before[task] = here
             row += 1
     heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    _heads(sketch, heads, columns, before, label=sketch.shape_in(heads[tasks[0]]))
+    _heads(sketch, heads, columns, before, label=sketch.shape_in(heads[tasks[0]]), **inside)
 
 
 def _film(sketch: Sketch) -> None:

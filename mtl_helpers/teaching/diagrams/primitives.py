@@ -18,6 +18,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.font_manager import FontProperties
+from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, FancyBboxPatch, Polygon, Rectangle, Wedge
 
 from mtl_helpers.teaching.explore import _stored
@@ -47,6 +48,9 @@ class Diagram(Picture):
 
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         return _stored(self.png, self.says, self.says)
+
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        printer.text(self.says)  # or IPython would print it as the tuple that it also is
 
 
 def canvas(height: float) -> tuple[Figure, Axes]:
@@ -78,12 +82,12 @@ def colours(task: str | None) -> tuple[Any, Any]:
 def text_width(text: str, size: float = SIZE, weight: str = "normal") -> float:
     """Measure a line of text, in points."""
     font = FontProperties(family=FAMILY, size=size, weight=weight)
-    return _measurer().get_text_width_height_descent(text, font, ismath=False)[0]
+    return _measurer().get_text_width_height_descent(text, font, ismath=False)[0] * 72 / DPI
 
 
 @functools.cache
 def _measurer() -> RendererAgg:
-    return RendererAgg(1, 1, 72)
+    return RendererAgg(1, 1, DPI)
 
 
 def wrap(text: str, width: float, size: float = SIZE) -> list[str]:
@@ -195,8 +199,9 @@ def box(
             linewidth=line,
             linestyle=style,
             zorder=4,
+            gid="card" if behind else "box",
         )
-        axes.add_patch(patch)
+        axes.add_artist(patch)
     step = LINE * size
     for i, text in enumerate(lines):
         write(axes, x, y + step * ((len(lines) - 1) / 2 - i), text, size=size, color=ink)
@@ -230,15 +235,23 @@ def arrow(
         along = (tip - back) / max(np.linalg.norm(tip - back), 1e-9)
         aside = np.array([-along[1], along[0]]) * long * 0.42
         foot = tip - along * long
-        axes.add_patch(
+        axes.add_artist(
             Polygon([tip, foot + aside, foot - aside], facecolor=colour, linewidth=0, zorder=zorder)
         )
         path[at] = foot + along
     style = (0, (3.2, 2.4)) if broken else "solid"
-    axes.plot(
-        *np.array(path).T, color=colour, linewidth=width, linestyle=style, zorder=zorder,
-        solid_capstyle="butt", dash_capstyle="butt", solid_joinstyle="round", marker="",
-    )  # fmt: skip
+    line = Line2D(
+        *np.array(path).T,
+        color=colour,
+        linewidth=width,
+        linestyle=style,
+        zorder=zorder,
+        dash_capstyle="butt",
+        solid_capstyle="butt",
+        solid_joinstyle="round",
+        marker="",
+    )
+    axes.add_artist(line)  # add_line would measure it for the limits, which are fixed
 
 
 def stack(axes: Axes, x: float, y: float, shape: Sequence[int], *, task: str | None = None) -> str:
@@ -298,7 +311,7 @@ def overlap(
     iou = shared / (sum(areas) - shared)
     for place, name, line in ((first, tasks[0], "solid"), (second, tasks[1], "dashed")):
         colour = task_style("box")["color"] if line == "solid" else BLACK
-        axes.add_patch(
+        axes.add_artist(
             Rectangle(
                 place[:2],
                 place[2] - place[0],
@@ -312,7 +325,7 @@ def overlap(
         at = (place[0] + 2, place[3] + 9) if line == "solid" else (place[2] - 2, place[1] - 10)
         write(axes, *at, name, ha="left" if line == "solid" else "right", color=colour)
     if shared:
-        axes.add_patch(Rectangle(low, *sides, facecolor="0.80", hatch="//", edgecolor="0.55"))
+        axes.add_artist(Rectangle(low, *sides, facecolor="0.80", hatch="//", edgecolor="0.55"))
         name = f"IoU {iou:.2f}"
         write(axes, (low[0] + high[0]) / 2, (low[1] + high[1]) / 2, name, behind="white")
     return (
@@ -354,7 +367,7 @@ def wedge(
     start, end = angles[0] + max(apart) - 90, angles[0] + min(apart) + 90
     opening = max(0.0, end - start)
     if opening > 0:
-        axes.add_patch(Wedge((x, y), radius, start, end, facecolor="0.88", edgecolor="0.6"))
+        axes.add_artist(Wedge((x, y), radius, start, end, facecolor="0.88", edgecolor="0.6"))
     if opening > 40:
         middle = math.radians((start + end) / 2)
         at = (x + 0.62 * radius * math.cos(middle), y + 0.62 * radius * math.sin(middle))
@@ -367,7 +380,7 @@ def wedge(
         away = step / np.linalg.norm(step)
         side = "left" if away[0] > 0.3 else "right" if away[0] < -0.3 else "center"
         write(axes, *(tip + 12 * away), name, color=colour, ha=side)
-    axes.add_patch(Circle((x, y), 3, facecolor=INK, zorder=6))
+    axes.add_artist(Circle((x, y), 3, facecolor=INK, zorder=6))
     return f"Steps of {', '.join(steps)}; directions in which no loss rises: {opening:.0f} degrees."
 
 
