@@ -56,8 +56,8 @@ def test_lines_break_after_a_colon_before_a_plus_and_in_long_words_last():
 
 def test_a_box_has_its_task_s_colours_and_as_many_cards_as_can_be_seen():
     figure, axes = canvas(100)
-    box(axes, 100, 50, 80, 40, ["head", "10"], task="left")
-    box(axes, 300, 50, 80, 40, cards=9)
+    box(axes, (100, 50, 80, 40), ["head", "10"], task="left")
+    box(axes, (300, 50, 80, 40), cards=9)
     first, *cards = patches(axes, FancyBboxPatch)
     assert first.get_edgecolor()[:3] == matplotlib.colors.to_rgb(task_style("left")["color"])
     extent = first.get_window_extent().extents * 72 / figure.dpi

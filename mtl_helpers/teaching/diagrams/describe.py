@@ -16,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-
+Place = tuple[float, float]  # centre and width, as fractions of the picture's width
+SMALLEST_COLUMN = 0.13  # 62 of 480 points: narrower boxes cannot hold their text
 EXAMPLES = 4  # of the batch are run: enough for shapes, and for a gradient that is not 0 by chance
 
 
@@ -141,7 +142,8 @@ class Graph:
         said += [f"At the top: {b.title}." for b in self.blocks if b.kind == "sum"]
         if self.gradients:
             said.append(self._way_back())
-        return "\n".join(textwrap.fill(one, 96, break_on_hyphens=False) for one in said)
+        lines = (textwrap.fill(one.replace("_", " "), 96, break_on_hyphens=False) for one in said)
+        return "\n".join(lines)
 
     def _in_words(self, i: int) -> str:
         block, names = self.blocks[i], self.names
@@ -193,7 +195,10 @@ class Sketch:
     def __init__(
         self, model: nn.Module, x: Tensor, tasks: Sequence[str], own: Mapping[str, Iterable]
     ) -> None:
-        self.model, self.x, self.tasks = model, x[:EXAMPLES].detach(), tuple(tasks)
+        self.model, self.tasks = model, tuple(tasks)
+        self.x, self._shape_of_x = x[:EXAMPLES].detach().clone(), list(x.shape)
+        self.columns: dict[str | None, Place] = {}
+        self.across: Place = (0.5, 1.0)
         self.blocks: list[Block] = []
         self.arrows: list[Arrow] = []
         self._parts: list[_Part] = []
@@ -205,8 +210,13 @@ class Sketch:
                 other = self._owner.setdefault(id(parameter), task)
                 self._owner[id(parameter)] = task if other == task else None
         self.inputs: dict[int, Tensor] = {}  # first input of each module that ran
-        self.outputs: dict[int, list[Tensor]] = {}
+        self.outputs: dict[int, list[tuple[Tensor, Any]]] = {}  # and their autograd nodes
         self.given: dict[str, Tensor] = {}
+
+    @property
+    def top(self) -> int:
+        """The highest row with a block."""
+        return max(block.row for block in self.blocks)
 
     def owner(self, parameter: nn.Parameter) -> str | None:
         """Give the task that a parameter belongs to alone, or None."""
@@ -223,7 +233,7 @@ class Sketch:
             found = self.model.eval()(self.x)
         except Exception as error:
             raise ValueError(
-                f"network: the model cannot take x of shape {list(self.x.shape)} and type "
+                f"network: the model cannot take x of shape {self._shape_of_x} and type "
                 f"{self.x.dtype} ({error}). Pass a batch such as the model is trained on."
             ) from error
         finally:
@@ -246,54 +256,82 @@ class Sketch:
             # The node is kept now: a layer that works in place changes it later.
             self.outputs.setdefault(id(module), []).append((output, output.grad_fn))
 
+    def columns_for(
+        self, names: Sequence[str | None], *, left: float = 0.0, air: float = 0.02
+    ) -> None:
+        """Give each name a column: a task, or None for what stands in a column and is shared.
+
+        Args:
+            names: from left to right.
+            left: the fraction of the width that stays free on the left.
+            air: the fraction of the width between two columns.
+
+        Raises:
+            ValueError: there are too many to be readable.
+        """
+        step = (1 - left) / len(names)
+        if step < SMALLEST_COLUMN:
+            raise ValueError(
+                f"network: {len(names)} columns next to each other cannot be read; expected at "
+                f"most {int((1 - left) / SMALLEST_COLUMN)} for this kind of model. Draw the same "
+                "model with fewer tasks."
+            )
+        self.columns = {n: (left + (i + 0.5) * step, step - air) for i, n in enumerate(names)}
+        self.across = ((1 + left) / 2, 1 - left - air)
+
+    def of(self, modules: nn.ModuleDict) -> dict[str, nn.Module]:
+        """Give a module of each task."""
+        return {task: modules[f"task_{task}"] for task in self.tasks}
+
     def block(
         self,
         title: str,
         row: int,
-        place: tuple[float, float],
         *,
+        lane: str | None = None,
+        place: Place | None = None,
+        reads: int | Iterable[int] = (),
         modules: Sequence[nn.Module] = (),
         weights: Sequence[tuple[nn.Parameter, int | None]] = (),
-        kind: str = "layer",
-        lane: str | None = None,
-        cards: int = 1,
+        only_shared: bool = False,
         shape_from: nn.Module | None = None,
         batch: str = "B",
-        shape: str = "",
-        only_shared: bool = False,
+        **look: Any,
     ) -> int:
         """Add a block; every parameter counts in the first block that holds it.
 
         Args:
             title: what the box says.
             row: counted from the bottom.
-            place: centre and width, as fractions of the picture's width.
+            lane: the task in whose column it stands.
+            place: centre and width, as fractions of the picture's width; that of its column, or
+                across all columns, when left out.
+            reads: blocks to draw plain arrows from.
             modules: what it runs, in order.
             weights: parameters, or slices of them, that no module of it holds.
-            kind: as in :class:`Block`.
-            lane: the task in whose column it stands.
-            cards: how many equal networks it stands for.
+            only_shared: leave out the parameters inside that belong to one task.
             shape_from: a module whose input this block gives, where no module of it gives it.
             batch: what the batch axis is called.
-            shape: of what it gives, where neither says.
-            only_shared: leave out the parameters inside that belong to one task.
+            **look: ``kind``, ``cards`` and ``shape`` as in :class:`Block`.
 
         Returns:
             Its number, for :meth:`link`.
         """
+        x, width = place or (self.columns[lane] if lane else self.across)
         held = [(p, None) for module in modules for p in module.parameters()] + list(weights)
         if only_shared:
             held = [(p, i) for p, i in held if self.owner(p) is None]
         new = [w for w in held if (id(w[0]), w[1]) not in self._counted]
         self._counted.update((id(parameter), slice_) for parameter, slice_ in new)
         owners = {self.owner(parameter) for parameter, _ in held} or {lane}
-        if held and not new:
-            title = f"{title} (same weights)"
+        title = title.replace("_", " ") + (" (same weights)" if held and not new else "")
         count = sum(p.numel() if i is None else p[i].numel() for p, i in new)
         holds = tuple(self._names[id(p)] + ("" if i is None else f"[{i}]") for p, i in new)
         owner = owners.pop() if len(owners) == 1 else None
-        self.blocks.append(Block(title, kind, *place, row, owner, lane, count, holds, shape, cards))
+        kind = look.pop("kind", "layer")
+        self.blocks.append(Block(title, kind, x, width, row, owner, lane, count, holds, **look))
         self._parts.append(_Part(tuple(modules), held, shape_from, batch))
+        self.link(reads, len(self.blocks) - 1)
         return len(self.blocks) - 1
 
     def link(self, starts: int | Iterable[int], end: int, **options: Any) -> None:

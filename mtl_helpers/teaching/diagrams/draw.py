@@ -144,26 +144,28 @@ def _place(block: Block, lines: tuple[str, ...], bottom: float, row: float) -> _
 
 def _box(axes: Axes, one: _Placed, graph: Graph) -> None:
     block = one.block
-    fill, _ = draw.colours(block.owner)
-    look: dict[str, Any] = {"fill": fill, "edge": draw.colours(block.lane)[1]}
-    chosen = graph.gradients is not None and block.lane == graph.gradients
-    if block.kind == "stitch":
+    if block.kind == "stitch":  # only words: the crossing arrows are its picture
         for i, text in enumerate(one.lines):
+            colour = PALE if block.learns is False else INK
             at = one.y - 16 - LINE * SIZE * i
-            faded = PALE if block.learns is False else INK
-            draw.write(axes, MARGIN, at, text, ha="left", color=faded)
+            draw.write(axes, MARGIN, at, text, ha="left", color=colour)
         return
+    look = _colours(block.owner, block.lane)
     if block.kind in ("input", "sum", "mix", "note"):
-        look |= {"fill": "white", "round_": min(12.0, one.height / 2 - 1)}
+        look |= {"facecolor": "white", "corner": min(12.0, one.height / 2 - 1)}
     if block.kind == "loss":
-        look["round_"] = min(10.0, one.height / 2 - 1)
-        look["line"] = 2.2
+        look |= {"linewidth": 2.2, "corner": min(10.0, one.height / 2 - 1)}
     if block.kind == "sum":
-        look["edge"] = INK
-    off = block.learns is False and (block.parameters or block.kind == "loss")
-    if off and not (block.kind == "loss" and chosen):
-        look |= {"fill": "white", "style": (0, (3.2, 2.4)), "ink": "0.42"}
-    draw.box(axes, one.x, one.y, one.width, one.height, one.lines, cards=block.cards, **look)
+        look["edgecolor"] = INK
+    reached = block.lane == graph.gradients if block.kind == "loss" else block.learns
+    if graph.gradients and not reached and (block.parameters or block.kind == "loss"):
+        look |= {"facecolor": "white", "linestyle": draw.BROKEN, "ink": "0.42"}
+    place = (one.x, one.y, one.width, one.height)
+    draw.box(axes, place, one.lines, cards=block.cards, **look)
+
+
+def _colours(owner: str | None, lane: str | None) -> dict[str, Any]:
+    return {"facecolor": draw.colours(owner)[0], "edgecolor": draw.colours(lane)[1]}
 
 
 # ------------------------------------------------------------------------------ arrows
@@ -183,25 +185,11 @@ def _arrows(axes: Axes, graph: Graph, placed: Sequence[_Placed]) -> None:
         if len(colours) > 1 and graph.gradients is None and way:
             draw.arrow(axes, [(x, y), (x, y + way * STEM)], heads=0, zorder=3)
         first = leaving[0][0]
-        if first.label and first.route != "link":
-            _label(axes, first.label, placed, first, (x, y), way)
-
-
-def _label(
-    axes: Axes,
-    label: str,
-    placed: Sequence[_Placed],
-    arrow: Arrow,
-    at: tuple[float, float],
-    way: float,
-) -> None:
-    x, y = at
-    if way:
-        draw.write(axes, x, y + way * 18, label, size=SMALL, behind="white", color=QUIET)
-    elif arrow.route != "corner":
-        end = placed[arrow.end]
-        middle = (x + end.x - end.width / 2) / 2
-        draw.write(axes, middle, y, label, size=SMALL, behind="white", color=QUIET)
+        if not first.label or first.route in ("link", "corner"):
+            continue
+        end = placed[first.end]
+        at = (x, y + way * 18) if way else ((x + end.x - end.width / 2) / 2, y)
+        draw.write(axes, *at, first.label, size=SMALL, behind="white", color=QUIET)
 
 
 def _begin(arrow: Arrow, start: _Placed, end: _Placed) -> tuple[float, float, float]:
@@ -234,25 +222,19 @@ def _points(
 
 def _arrivals(graph: Graph, placed: Sequence[_Placed]) -> list[float]:
     """Where each arrow ends, in points: several that come to a narrow box end side by side."""
-    begins = [_begin(arrow, placed[arrow.start], placed[arrow.end]) for arrow in graph.arrows]
-    ends = []
-    for arrow, (x, _, _) in zip(graph.arrows, begins, strict=True):
-        end = placed[arrow.end]
-        if end.block.wide:
-            ends.append(end.nearest(x))
-            continue
-        near = {
-            (other.start, other.route): begin[0]
-            for other, begin in zip(graph.arrows, begins, strict=True)
-            if other.end == arrow.end
-        }
-        order = sorted(near, key=lambda key: (near[key], key))
-        upright = [i for i, key in enumerate(order) if abs(near[key] - end.x) < 1]
-        middle = upright[0] if upright else (len(order) - 1) / 2
-        step = min(22.0, (end.width - 12) / max(len(order), 2))
-        alone = len(order) == 1 and arrow.route != "bus"
-        at = order.index((arrow.start, arrow.route))
-        ends.append(end.nearest(x if alone else end.x + step * (at - middle)))
+    begins = [_begin(arrow, placed[arrow.start], placed[arrow.end])[0] for arrow in graph.arrows]
+    ends = list(begins)
+    for i, one in enumerate(placed):
+        mine = [k for k, arrow in enumerate(graph.arrows) if arrow.end == i]
+        mine.sort(key=lambda k: begins[k])
+        upright = [at for at, k in enumerate(mine) if abs(begins[k] - one.x) < 1]
+        middle = upright[0] if upright else (len(mine) - 1) / 2
+        step = min(22.0, (one.width - 12) / max(len(mine), 2))
+        for at, k in enumerate(mine):
+            beside = len(mine) > 1 or graph.arrows[k].route == "bus"
+            if beside and not one.block.wide:
+                ends[k] = one.x + step * (at - middle)
+            ends[k] = one.nearest(ends[k])
     return ends
 
 
@@ -269,10 +251,9 @@ def _line(axes: Axes, graph: Graph, arrow: Arrow, points: list[tuple[float, floa
         colour = QUIET if arrow.flows is None else PALE
         draw.arrow(axes, points, heads=2, colour=colour, broken=arrow.flows is False)
         return
-    from_input = graph.blocks[arrow.start].kind == "input"
     if graph.gradients is None:
         draw.arrow(axes, points, colour=_colour(graph, arrow), width=width)
-    elif from_input:
+    elif graph.blocks[arrow.start].kind == "input":  # it learns nothing: the way in stays
         draw.arrow(axes, points, colour=PALE, width=1.2)
     elif arrow.flows:
         colour = draw.colours(graph.gradients)[1]
@@ -287,7 +268,7 @@ def _line(axes: Axes, graph: Graph, arrow: Arrow, points: list[tuple[float, floa
 def _legend(graph: Graph) -> list[list[tuple[str, str | None, str | None]]]:
     """Lines of entries: text, whose colour is inside, whose is the edge."""
     entries = [
-        (f"{owner}: {count:,}", *[None if owner == "shared" else owner] * 2)
+        (f"{owner.replace('_', ' ')}: {count:,}", *[None if owner == "shared" else owner] * 2)
         for owner, count in graph.parameters.items()
     ]
     if any(b.lane and b.parameters and b.owner is None for b in graph.blocks):
@@ -311,8 +292,11 @@ def _heading(graph: Graph) -> tuple[list[str], list[str]]:
     lines = [title]
     if text_width(title, SIZE + 1, "bold") > WIDTH - 2 * MARGIN:
         lines = draw.wrap(title, WIDTH - 2 * MARGIN, SIZE + 3)  # bold text is wider
-    way = f"The gradient of the {graph.gradients} loss: it flows where lines are whole."
-    return lines, draw.wrap(way, WIDTH - 2 * MARGIN) if graph.gradients else []
+    if not graph.gradients:
+        return lines, []
+    name = graph.gradients.replace("_", " ")
+    way = f"The gradient of the {name} loss: it flows where lines are whole."
+    return lines, draw.wrap(way, WIDTH - 2 * MARGIN)
 
 
 def _draw_heading(axes: Axes, graph: Graph, top: float) -> None:
@@ -325,8 +309,7 @@ def _draw_heading(axes: Axes, graph: Graph, top: float) -> None:
     for line in _legend(graph):
         x = MARGIN
         for text, inside, edge in line:
-            look = {"fill": draw.colours(inside)[0], "edge": draw.colours(edge)[1]}
-            draw.box(axes, x + 5, y, 10, 10, round_=2, **look)
+            draw.box(axes, (x + 5, y, 10, 10), corner=2, **_colours(inside, edge))
             draw.write(axes, x + 15, y, text, ha="left")
             x += _wide(text)
         y -= step

@@ -6,8 +6,9 @@ which. Counts, shapes and gradients come from the model itself, in ``describe``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +28,7 @@ from mtl_helpers.models import (
 )
 from mtl_helpers.models.experts import Experts
 from mtl_helpers.teaching.diagrams.describe import Graph, Sketch, copy_of, shape_text
-from mtl_helpers.teaching.diagrams.layers import Group, groups, layer_name, leaves, words
-
-Place = tuple[float, float]  # centre and width, as fractions of the picture's width
-
-SMALLEST_COLUMN = 0.13  # 62 of 480 points: narrower boxes cannot hold their text
-AIR = 0.02  # between two columns
+from mtl_helpers.teaching.diagrams.layers import Group, groups, layer_name, leaves, whole, words
 
 
 def describe(
@@ -44,13 +40,13 @@ def describe(
     heads: str | Mapping[str, str] | None = None,
 ) -> Graph:
     """Read a model's blocks and arrows off the model; arguments and errors as in ``network``."""
-    if not isinstance(model, nn.Module) or not isinstance(x, Tensor):
+    if not isinstance(model, nn.Module) or not isinstance(x, Tensor) or not x.dim() or not len(x):
         raise TypeError(
             f"network: found a {type(model).__name__} and a {type(x).__name__}, expected a model "
-            "(nn.Module) and a batch for it (a tensor)."
+            "(nn.Module) and a batch for it (a tensor [B, ...] with at least one example)."
         )
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.enable_grad(), torch.random.fork_rng(devices=devices):
+    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
         twin = copy_of(model)
         fill, title, own = _family(twin, trunk, heads)
         if gradients is not None and gradients not in own:
@@ -120,358 +116,253 @@ def _trunk_and_heads(
 # ------------------------------------------------------------------------------ what all share
 
 
-def _columns(names: Sequence[str | None], left: float = 0.0) -> dict[str | None, Place]:
-    """Give each name a column of the same width.
-
-    Raises:
-        ValueError: there are too many to be readable.
-    """
-    step = (1 - left) / len(names)
-    if step < SMALLEST_COLUMN:
-        raise ValueError(
-            f"network: {len(names)} columns next to each other cannot be read; expected at most "
-            f"{int((1 - left) / SMALLEST_COLUMN)} for this kind of model. Draw the same model with "
-            "fewer tasks."
-        )
-    return {name: (left + (i + 0.5) * step, step - AIR) for i, name in enumerate(names)}
-
-
-def _across(columns: Mapping[str | None, Place], names: Iterable[str | None]) -> Place:
-    """Give the place that covers some columns."""
-    edges = [(columns[n][0] - columns[n][1] / 2, columns[n][0] + columns[n][1] / 2) for n in names]
-    low, high = min(edges)[0], max(edges, key=lambda edge: edge[1])[1]
-    return (low + high) / 2, high - low
-
-
-def _input(sketch: Sketch, place: Place, row: int = 0, title: str = "input") -> int:
-    return sketch.block(title, row, place, kind="input")
-
-
-def _pile(
-    sketch: Sketch,
-    found: Sequence[Group],
-    row: int,
-    place: Place,
-    last: int,
-    lane: str | None = None,
-) -> int:
-    """Put boxes on top of each other; give the topmost, or ``last`` where there is none."""
-    for group in found:
-        here = sketch.block(group.title, row, place, modules=group.layers, lane=lane)
-        sketch.link(last, here)
-        last, row = here, row + 1
+def _pile(sketch: Sketch, stack: Sequence[Group], last: int, lane: str | None = None) -> int:
+    """Put boxes on top of a block; give the topmost, or that block where there is none."""
+    for i, group in enumerate(stack):
+        last = sketch.block(group.title, i + 1, lane=lane, modules=group.layers, reads=last)
     return last
 
 
-def _next_row(sketch: Sketch) -> int:
-    return 1 + max(block.row for block in sketch.blocks)
-
-
 def _heads(
-    sketch: Sketch,
-    heads: Mapping[str, nn.Module],
-    columns: Mapping[str | None, Place],
-    ends: Mapping[str, int],
-    *,
-    limit: int = 3,
-    **options: str,
+    sketch: Sketch, heads: Mapping[str, nn.Module], ends: Mapping[str, int], **options: str
 ) -> None:
     """Put each task's last layers into its column, all ending in the same row."""
-    found = {task: groups(head, limit) for task, head in heads.items()}
-    top = _next_row(sketch) + max(map(len, found.values())) - 1
+    found = {task: groups(head, 3) for task, head in heads.items()}
+    top = sketch.top + max(map(len, found.values()))
     for task, boxes in found.items():
         before = ends[task]
         for i, group in enumerate(boxes):
             row = top - len(boxes) + 1 + i
-            here = sketch.block(group.title, row, columns[task], modules=group.layers, lane=task)
+            here = sketch.block(group.title, row, lane=task, modules=group.layers)
             sketch.link(before, here, **(options if i == 0 else {}))
             before = here
 
 
 def _losses(sketch: Sketch, *, with_sum: bool) -> None:
     """Put the losses on top, and their sum."""
-    row = _next_row(sketch)
-    tops = {}
+    row, tops, added = sketch.top + 1, [], "losses"
     for task in sketch.tasks:
-        in_lane = [i for i, block in enumerate(sketch.blocks) if block.lane == task]
-        top = max(in_lane, key=lambda i: sketch.blocks[i].row)
-        x, width = sketch.blocks[top].x, sketch.blocks[top].width
-        tops[task] = sketch.block(f"{task} loss", row, (x, width), kind="loss", lane=task)
-        sketch.link(top, tops[task])
-    if with_sum and len(tops) > 1:
-        pull = [i for i, block in enumerate(sketch.blocks) if block.kind == "note"]
-        for i in pull:
-            place = (sketch.blocks[i].x, sketch.blocks[i].width)
-            name = f"penalty: {sketch.model.strength:g} × distance"
-            tops[None] = sketch.block(name, row, place, kind="loss")
-            sketch.link(i, tops[None])
-        added = "losses and the penalty" if pull else "losses"
-        title = f"total loss: the sum of the {added}"
-        places = {i: (sketch.blocks[i].x, sketch.blocks[i].width) for i in tops.values()}
-        total = sketch.block(title, row + 1, _across(places, places), kind="sum")
-        sketch.link(tops.values(), total)
+        own = [i for i, block in enumerate(sketch.blocks) if block.lane == task]
+        last = max(own, key=lambda i: sketch.blocks[i].row)
+        tops.append(sketch.block(f"{task} loss", row, lane=task, kind="loss", reads=last))
+    if not with_sum or len(tops) < 2:
+        return
+    for i, note in enumerate(sketch.blocks):
+        if note.kind == "note":
+            title = f"penalty: {sketch.model.strength:g} × distance"
+            place, added = (note.x, note.width), "losses and the penalty"
+            tops.append(sketch.block(title, row, place=place, kind="loss", reads=i))
+    sketch.block(f"total loss: the sum of the {added}", row + 1, kind="sum", reads=tops)
+
+
+def _around(tasks: Sequence[str]) -> list[str | None]:
+    """Give the tasks, and between them None: the column in the middle for what they share."""
+    half = (len(tasks) + 1) // 2
+    return [*tasks[:half], None, *tasks[half:]]
 
 
 # ------------------------------------------------------------------------------ one per kind
 
 
 def _hard(sketch: Sketch, trunk: nn.Module, heads: Mapping[str, nn.Module]) -> None:
-    columns = _columns(sketch.tasks)
-    across = _across(columns, sketch.tasks)
-    bottom = _input(sketch, across)
-    top = _pile(sketch, groups(trunk, 4), 1, across, bottom)
-    _heads(sketch, heads, columns, dict.fromkeys(sketch.tasks, top))
+    sketch.columns_for(sketch.tasks)
+    top = _pile(sketch, groups(trunk, 4), sketch.block("input", 0, kind="input"))
+    _heads(sketch, heads, dict.fromkeys(sketch.tasks, top))
 
 
 def _multi_input(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = _columns(tasks)
-    across = _across(columns, tasks)
-    one = shape_text(sketch.x[:, 0])
-    before = {
-        task: sketch.block(f"input of {task}", 0, place, kind="input", lane=task, shape=one)
-        for task, place in columns.items()
-    }
+    sketch.columns_for(tasks)
+    look = {"kind": "input", "shape": shape_text(sketch.x[:, 0])}
+    ends = {task: sketch.block(f"input of {task}", 0, lane=task, **look) for task in tasks}
     batch = f"{len(tasks)}B" if model.passes == "mixed" else "B"
-    row, inside = 1, {}
+    options: dict[str, str] = {}
     for group in groups(model.trunk, 99 if model.own_norms else 4):
         norms = [m for part in group.layers for m in part.modules() if isinstance(m, TaskBatchNorm)]
-        alone = isinstance(group.layers[0], TaskBatchNorm)
-        if not alone:
+        title = group.title
+        if norms != [group.layers[0]]:
             here = sketch.block(
-                group.title, row, across, modules=group.layers, only_shared=True, batch=batch
+                title, sketch.top + 1, modules=group.layers, only_shared=True, batch=batch
             )
-            sketch.link(sorted(set(before.values())), here, **inside)
-            before, row = dict.fromkeys(tasks, here), row + 1
-        inside = {"route": "inside"} if norms and not alone else {}
-        if norms:
-            for task in tasks:
-                title = group.title if alone else f"{len(norms)} × batch norm inside"
-                mine = [norm.of(task) for norm in norms]
-                here = sketch.block(title, row, columns[task], modules=mine, lane=task)
-                sketch.link(before[task], here, **inside)
-                before[task] = here
-            row += 1
-    heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    _heads(sketch, heads, columns, before, label=sketch.shape_in(heads[tasks[0]]), **inside)
+            sketch.link(sorted(set(ends.values())), here, **options)
+            ends, title = dict.fromkeys(tasks, here), f"{len(norms)} × batch norm inside"
+        options = {"route": "inside"} if title != group.title and norms else {}
+        row = sketch.top + 1
+        for task in tasks if norms else ():
+            mine = [norm.of(task) for norm in norms]
+            here = sketch.block(title, row, lane=task, modules=mine)
+            sketch.link(ends[task], here, **options)
+            ends[task] = here
+    heads = sketch.of(model.heads)
+    _heads(sketch, heads, ends, label=sketch.shape_in(heads[tasks[0]]), **options)
 
 
 def _film(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = _columns(tasks)
-    across = _across(columns, tasks)
-    before = dict.fromkeys(tasks, _input(sketch, across))
-    for number, stage in enumerate(model.stages):
-        (group,) = groups(stage, 1)
-        here = sketch.block(group.title, 2 * number + 1, across, modules=group.layers)
-        sketch.link(sorted(set(before.values())), here)
-        for task in tasks:
-            film = model.adapters[f"task_{task}"][number]
-            title = "scale γ, shift β"
-            scaled = sketch.block(title, 2 * number + 2, columns[task], modules=[film], lane=task)
-            sketch.link(here, scaled)
-            before[task] = scaled
-    _heads(sketch, {t: model.heads[f"task_{t}"] for t in tasks}, columns, before)
+    sketch.columns_for(tasks)
+    ends = dict.fromkeys(tasks, sketch.block("input", 0, kind="input"))
+    for i, stage in enumerate(model.stages):
+        group, reads = whole(stage), sorted(set(ends.values()))
+        here = sketch.block(group.title, 2 * i + 1, modules=group.layers, reads=reads)
+        for task, adapters in sketch.of(model.adapters).items():
+            ends[task] = sketch.block(
+                "scale γ, shift β", 2 * i + 2, lane=task, modules=[adapters[i]], reads=here
+            )
+    _heads(sketch, sketch.of(model.heads), ends)
 
 
 def _soft(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = {name: (x, width - 0.05) for name, (x, width) in _around(tasks).items()}
-    bottom = _input(sketch, _across(columns, tasks))
-    found = {task: groups(model.trunks[f"task_{task}"], 3) for task in tasks}
-    middle = (1 + max(map(len, found.values()))) // 2
-    title = "mean squared distance of the trunks"
-    beside = {None: sketch.block(title, middle, columns[None], kind="note")}
+    sketch.columns_for(_around(tasks), air=0.07)
+    bottom = sketch.block("input", 0, kind="input")
+    trunks = {task: groups(trunk, 3) for task, trunk in sketch.of(model.trunks).items()}
+    middle = (1 + len(trunks[tasks[0]])) // 2
+    title, place = "mean squared distance of the trunks", sketch.columns[None]
+    beside = {None: sketch.block(title, middle, place=place, kind="note")}
     ends = {}
     for task in tasks:
-        ends[task] = _pile(sketch, found[task], 1, columns[task], bottom, lane=task)
-        beside[task] = next(
-            i for i, block in enumerate(sketch.blocks) if (block.lane, block.row) == (task, middle)
-        )
-    for one, other in pairwise(columns):
+        beside[task] = len(sketch.blocks) + middle - 1
+        ends[task] = _pile(sketch, trunks[task], bottom, task)
+    for one, other in pairwise(sketch.columns):
         sketch.link(beside[one], beside[other], route="link")
-    heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    _heads(sketch, heads, columns, ends)
+    _heads(sketch, sketch.of(model.heads), ends)
 
 
 def _cross_stitch(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = _columns(tasks, left=0.23)
-    across = _across(columns, tasks)
-    before = dict.fromkeys(tasks, _input(sketch, across))
-    heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    for number, stitch in enumerate(model.stitches.detach()):
-        made = {}
-        for task in tasks:
-            (group,) = groups(model.columns[f"task_{task}"][number], 1)
-            row = 2 * number + 1
+    sketch.columns_for(tasks, left=0.23)
+    ends = dict.fromkeys(tasks, sketch.block("input", 0, kind="input"))
+    heads, columns = sketch.of(model.heads), sketch.of(model.columns)
+    for i, stitch in enumerate(model.stitches.detach()):
+        row, made = 2 * i + 1, {}
+        for task, column in columns.items():
+            group = whole(column[i])
             made[task] = sketch.block(
-                group.title, row, columns[task], modules=group.layers, lane=task
+                group.title, row, lane=task, modules=group.layers, reads=ends[task]
             )
-            sketch.link(before[task], made[task])
-        name = f"stitch {number + 1}: {len(tasks)} × {len(tasks)} weights"
-        weights = [(model.stitches, number)]
-        sketch.block(name, row + 1, across, weights=weights, kind="stitch")
+        title = f"stitch {i + 1}: {len(tasks)} × {len(tasks)} weights"
+        sketch.block(title, row + 1, weights=[(model.stitches, i)], kind="stitch")
         for k, task in enumerate(tasks):
-            column = model.columns[f"task_{task}"]
-            reader = column[number + 1] if number + 1 < len(column) else heads[task]
-            place = (columns[task][0], 0.05)
-            before[task] = sketch.block(
-                "+", row + 1, place, kind="mix", lane=task, shape_from=reader
+            reader = columns[task][i + 1] if i + 1 < len(columns[task]) else heads[task]
+            place = (sketch.columns[task][0], 0.05)
+            ends[task] = sketch.block(
+                "+", row + 1, lane=task, place=place, kind="mix", shape_from=reader
             )
             for j, other in enumerate(tasks):
-                sketch.link(made[other], before[task], weight=float(stitch[k, j]))
-    _heads(sketch, heads, columns, before)
+                sketch.link(made[other], ends[task], weight=float(stitch[k, j]))
+    _heads(sketch, heads, ends)
 
 
 def _mtan(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = _columns(tasks, left=0.30)
-    across = _across(columns, tasks)
-    main = (0.13, 0.24)
-    last = _input(sketch, main)
-    own: dict[str, int] = {}
-    pool = layer_name(model.pool)
-    for j, (first, second) in enumerate(zip(model.first, model.second, strict=True)):
-        (group,) = groups(nn.Sequential(first, second), 1)
-        title = f"{pool}, then: {group.title}" if j else group.title
-        trunk = sketch.block(title, 2 * j + 1, main, modules=group.layers)
-        sketch.link(last, trunk)
-        masks = {
-            task: sketch.block(
-                "attention mask", 2 * j + 2, columns[task],
-                modules=[model.masks[f"task_{task}"][j]], lane=task,
+    sketch.columns_for(tasks, left=0.30)
+    main, pool = (0.13, 0.24), layer_name(model.pool)
+    last = sketch.block("input", 0, place=main, kind="input")
+    ends: dict[str, int] = {}
+    for i, picked in enumerate(model.picked):
+        group = whole(model.first[i], model.second[i])
+        title = f"{pool}, then: {group.title}" if i else group.title
+        row = 2 * i + 1
+        last = sketch.block(title, row, place=main, modules=group.layers, reads=last)
+        masks = []
+        for task, mask in sketch.of(model.masks).items():
+            reads = [ends[task]] if i else []
+            masks.append(
+                sketch.block("attention mask", row + 1, lane=task, modules=[mask[i]], reads=reads)
             )
-            for task in tasks
-        }  # fmt: skip
-        (group,) = groups(model.picked[j], 1)
-        pooled = model.pool(sketch.outputs[id(model.picked[j])][0][0])
-        picked = sketch.block(
-            f"{group.title} + {pool} on mask × features", 2 * j + 3, across,
-            modules=group.layers, shape=shape_text(pooled),
-        )  # fmt: skip
-        for task, mask in masks.items():
-            sketch.link(trunk, mask, route="bus")
-            sketch.link([own[task]] if j else [], mask)
-            sketch.link(mask, picked)
-            own[task] = picked
-        sketch.link(trunk, picked, route="bus")
-        last = trunk
-    heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    _heads(sketch, heads, columns, own, label=sketch.shape_in(heads[tasks[0]]))
+            sketch.link(last, masks[-1], route="bus")
+        group, shape = whole(picked), shape_text(model.pool(sketch.outputs[id(picked)][0][0]))
+        title = f"{group.title} + {pool} on mask × features"
+        here = sketch.block(title, row + 2, modules=group.layers, reads=masks, shape=shape)
+        sketch.link(last, here, route="bus")
+        ends = dict.fromkeys(tasks, here)
+    heads = sketch.of(model.heads)
+    _heads(sketch, heads, ends, label=sketch.shape_in(heads[tasks[0]]))
 
 
-def _experts_title(experts: Experts) -> str:
-    wide = [weight.shape[2] for weight in experts.weights]
-    layers = " + ".join(f"Linear {n} + ReLU" for n in wide)
-    return f"{experts.count} expert{'s' * (experts.count > 1)}: {layers}"
-
-
-def _experts(sketch: Sketch, experts: Experts, row: int, place: Place, **options: str) -> int:
+def _experts(sketch: Sketch, experts: Experts, row: int, **options: Any) -> int:
+    layers = " + ".join(f"Linear {weight.shape[2]} + ReLU" for weight in experts.weights)
+    title = f"{experts.count} expert{'s' * (experts.count > 1)}: {layers}"
     return sketch.block(
-        _experts_title(experts), row, place, modules=[experts], kind="experts",
-        cards=experts.count, **options,
-    )  # fmt: skip
+        title, row, modules=[experts], kind="experts", cards=experts.count, **options
+    )
 
 
-def _around(tasks: Sequence[str]) -> dict[str | None, Place]:
-    """Give a column for each task and one in the middle, under None, for what they share."""
-    half = (len(tasks) + 1) // 2
-    return _columns([*tasks[:half], None, *tasks[half:]])
+def _mix(sketch: Sketch, row: int, lane: str | None, reads: list[int], reader: nn.Module) -> int:
+    """Add a weighted sum; ``reader`` is the module that reads it."""
+    x, width = sketch.columns[lane]
+    first, place = next(leaves(reader)), (x, min(0.2, width))
+    options = {"kind": "mix", "shape_from": first, "reads": reads}
+    return sketch.block("weighted sum", row, lane=lane, place=place, **options)
 
 
 def _mmoe(sketch: Sketch) -> None:
-    model, tasks = sketch.model, sketch.tasks
-    columns = _around(tasks)
-    bottom = _input(sketch, _across(columns, columns))
-    experts = _experts(sketch, model.experts, 1, columns[None])
-    sketch.link(bottom, experts)
-    ends = {}
-    for task in tasks:
-        layer, tower = model.gating[f"task_{task}"], model.towers[f"task_{task}"]
-        gate = sketch.block("gate", 1, columns[task], modules=[layer], kind="gate", lane=task)
-        sketch.link(bottom, gate)
-        ends[task] = _mix(sketch, 2, columns[task][0], [gate, experts], task, tower)
-    _heads(sketch, {t: model.towers[f"task_{t}"] for t in tasks}, columns, ends)
-
-
-def _mix(
-    sketch: Sketch, row: int, x: float, starts: Sequence[int], lane: str | None, reader: nn.Module
-) -> int:
-    """Add a weighted sum; ``reader`` is the module that reads it."""
-    first = next(iter(leaves(reader)))
-    place = (x, min(0.2, 1 / (len(sketch.tasks) + 1) - AIR))
-    mix = sketch.block("weighted sum", row, place, kind="mix", lane=lane, shape_from=first)
-    sketch.link(starts, mix)
-    return mix
+    model, ends = sketch.model, {}
+    sketch.columns_for(_around(sketch.tasks))
+    bottom, towers = sketch.block("input", 0, kind="input"), sketch.of(model.towers)
+    experts = _experts(sketch, model.experts, 1, place=sketch.columns[None], reads=bottom)
+    for task, layer in sketch.of(model.gating).items():
+        gate = sketch.block("gate", 1, lane=task, modules=[layer], kind="gate", reads=bottom)
+        ends[task] = _mix(sketch, 2, task, [gate, experts], towers[task])
+    _heads(sketch, towers, ends)
 
 
 def _ple(sketch: Sketch) -> None:
     model, tasks = sketch.model, sketch.tasks
-    columns = _around(tasks)
-    bottom = _input(sketch, _across(columns, columns))
-    streams: dict[str | None, int] = dict.fromkeys([*tasks, None], bottom)
+    sketch.columns_for(_around(tasks))
+    ends = dict.fromkeys(sketch.columns, sketch.block("input", 0, kind="input"))
+    towers = sketch.of(model.towers)
     for number, level in enumerate(model.levels):
-        row, last = 1 + 2 * number, number == len(model.levels) - 1
-        made, gates = {}, {}
-        for name, (x, width) in columns.items():
-            experts = level.shared if name is None else level.own[f"task_{name}"]
-            gate = level.shared_gate if name is None else level.gating[f"task_{name}"]
-            left = x - width / 2
-            share = 1.0 if gate is None else 0.66
-            place = (left + share * width / 2, share * width)
-            made[name] = _experts(sketch, experts, row, place, lane=name)
-            sketch.link(streams[name], made[name])
-            if gate is not None:
-                place = (left + 0.85 * width, 0.30 * width)
+        row, made, gates = sketch.top + 1, {}, {}
+        every = {**sketch.of(level.own), None: level.shared}
+        layers = {**sketch.of(level.gating), None: level.shared_gate}
+        for name, (x, width) in sketch.columns.items():
+            left, reads = x - width / 2, ends[name]
+            part = (0.66 if layers[name] else 1) * width
+            place = (left + part / 2, part)
+            made[name] = _experts(sketch, every[name], row, lane=name, place=place, reads=reads)
+            if layers[name]:
+                place, mine = (left + 0.85 * width, 0.3 * width), [layers[name]]
                 gates[name] = sketch.block(
-                    "gate", row, place, modules=[gate], kind="gate", lane=name
+                    "gate", row, lane=name, place=place, modules=mine, kind="gate", reads=reads
                 )
-                sketch.link(streams[name], gates[name])
-        for name in gates:
-            starts = made.values() if name is None else [made[name], made[None]]
-            if last:
-                reader = model.towers[f"task_{name}"]
-            else:
-                above = model.levels[number + 1]
-                reader = above.shared if name is None else above.own[f"task_{name}"]
-            streams[name] = _mix(
-                sketch, row + 1, columns[name][0], [*starts, gates[name]], name, reader
-            )
-    ends = {task: streams[task] for task in tasks}
-    _heads(sketch, {t: model.towers[f"task_{t}"] for t in tasks}, columns, ends)
+        readers: dict[str | None, nn.Module] = {**towers}
+        if number + 1 < len(model.levels):
+            above = model.levels[number + 1]
+            readers = {**sketch.of(above.own), None: above.shared}
+        for name, gate in gates.items():
+            experts = [*made.values()] if name is None else [made[name], made[None]]
+            ends[name] = _mix(sketch, row + 1, name, [*experts, gate], readers[name])
+    _heads(sketch, towers, {task: ends[task] for task in tasks})
 
 
 def _unet(sketch: Sketch) -> None:
-    model, tasks = sketch.model, sketch.tasks
-    columns, depth = _columns(tasks), len(model.down)
-    left, right, middle = (0.15, 0.27), (0.62, 0.27), (0.385, 0.74)
-    bottom = _input(sketch, left, row=depth)
-    kept, last = [], bottom
+    model, heads = sketch.model, sketch.of(sketch.model.heads)
+    sketch.columns_for(sketch.tasks)
+    depth = len(model.down)
+    left, right, deepest = (0.15, 0.27), (0.62, 0.27), (0.385, 0.74)
+    last = sketch.block("input", depth, place=left, kind="input")
+    kept = []
     for i, block in enumerate(model.down):
-        place = middle if i == depth - 1 else left
-        (group,) = groups(block, 1)
-        here = sketch.block(group.title, depth - 1 - i, place, modules=group.layers)
+        group, row = whole(block), depth - 1 - i
+        here = sketch.block(group.title, row, place=left if row else deepest, modules=group.layers)
         sketch.link(last, here, label=sketch.shape_in(block))
-        kept.append(here)
-        last = here
+        kept, last = [*kept, here], here
     for i, block in reversed(list(enumerate(model.up))):
-        (group,) = groups(block, 1)
-        here = sketch.block(group.title, depth - 1 - i, right, modules=group.layers)
-        sketch.link(last, here)
-        sketch.link(kept[i], here)
-        last = here
-    heads = {task: model.heads[f"task_{task}"] for task in tasks}
-    whole = [t for t, head in heads.items() if sketch.inputs[id(head)].dim() == 2]
-    ends = dict.fromkeys(tasks, last)
-    if whole:
+        group, reads = whole(block), [last, kept[i]]
+        last = sketch.block(
+            group.title, depth - 1 - i, place=right, modules=group.layers, reads=reads
+        )
+    ends = dict.fromkeys(sketch.tasks, last)
+    flat = [task for task, head in heads.items() if sketch.inputs[id(head)].dim() == 2]
+    if flat:
         means = sketch.block(
-            "means over pixels", depth, (0.88, 0.22), kind="mix", shape_from=heads[whole[0]]
+            "means over pixels", depth, place=(0.88, 0.22), kind="mix", shape_from=heads[flat[0]]
         )
         sketch.link(last, means, route="bus")
         sketch.link(kept[-1], means, route="corner")
-        ends |= dict.fromkeys(whole, means)
-    _heads(sketch, heads, columns, ends, route="bus")
+        ends |= dict.fromkeys(flat, means)
+    _heads(sketch, heads, ends, route="bus")
 
 
 _KNOWN: dict[type[nn.Module], tuple[Callable[[Sketch], None], str]] = {

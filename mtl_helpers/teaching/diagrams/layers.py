@@ -129,6 +129,12 @@ def groups(module: nn.Module, limit: int) -> list[Group]:
     return found
 
 
+def whole(*modules: nn.Module) -> Group:
+    """Write modules that run one after the other as one box."""
+    found = groups(nn.Sequential(*modules), 1)
+    return Group(modules, found[0].title if found else "identity")
+
+
 def _title(layers: list[nn.Module]) -> str:
     names = [layer_name(layer) for layer in layers]
     return " + ".join(name for name in names if name) or "flatten"

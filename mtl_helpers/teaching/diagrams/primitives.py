@@ -31,6 +31,7 @@ FAMILY = "DejaVu Sans"  # comes with Matplotlib, so a picture is the same everyw
 LINE = 1.3  # height of a line of text, over its size
 INK, QUIET, PALE = "0.1", "0.35", "0.62"
 SHARED_FILL, SHARED_EDGE = "0.90", "0.40"
+BROKEN = (0, (3.2, 2.4))  # line style: dashes and gaps
 
 
 class Diagram(Picture):
@@ -150,61 +151,38 @@ def write(
 
 def box(
     axes: Axes,
-    x: float,
-    y: float,
-    width: float,
-    height: float,
+    place: tuple[float, float, float, float],
     lines: Sequence[str] = (),
     *,
     task: str | None = None,
-    fill: Any = None,
-    edge: Any = None,
     cards: int = 1,
-    round_: float = 4.0,
-    line: float = 1.4,
-    style: Any = "solid",
+    corner: float = 4.0,
     ink: Any = INK,
-    size: float = SIZE,
+    **look: Any,
 ) -> None:
     """Draw a box with lines of text in its middle.
 
     Args:
         axes: of :func:`canvas`.
-        x: centre.
-        y: centre.
-        width: of the box.
-        height: of the box.
+        place: centre (x, y), width and height.
         lines: the text.
         task: gives the colours; None for the grey of what is shared.
-        fill: another colour inside.
-        edge: another colour of the edge.
         cards: how many boxes lie behind each other, for several equal things; at most 4 are drawn.
-        round_: radius of the corners.
-        line: width of the edge.
-        style: of the edge.
+        corner: radius of the corners.
         ink: colour of the text.
-        size: of the text.
+        **look: replaces Matplotlib's ``facecolor``, ``edgecolor``, ``linewidth``, ``linestyle``.
     """
-    inside, outside = colours(task)
-    inside, outside = (inside if fill is None else fill), (outside if edge is None else edge)
+    x, y, width, height = place
+    inside, edge = colours(task)
+    look = {"facecolor": inside, "edgecolor": edge, "linewidth": 1.4, "zorder": 4, **look}
+    look["boxstyle"] = f"round,pad={corner}"
     for behind in reversed(range(min(cards, 4))):
-        shift = 3.0 * behind
-        patch = FancyBboxPatch(
-            (x - width / 2 + round_ + shift, y - height / 2 + round_ + shift),
-            width - 2 * round_,
-            height - 2 * round_,
-            boxstyle=f"round,pad={round_}",
-            facecolor=inside,
-            edgecolor=outside,
-            linewidth=line,
-            linestyle=style,
-            zorder=4,
-            gid="card" if behind else "box",
-        )
-        axes.add_artist(patch)
-    step = LINE * size
+        left, low = x - width / 2 + corner + 3 * behind, y - height / 2 + corner + 3 * behind
+        sides = (width - 2 * corner, height - 2 * corner)
+        gid = "card" if behind else "box"
+        axes.add_artist(FancyBboxPatch((left, low), *sides, gid=gid, **look))
     for i, text in enumerate(lines):
-        write(axes, x, y + step * ((len(lines) - 1) / 2 - i), text, size=size, color=ink)
+        write(axes, x, y + LINE * SIZE * ((len(lines) - 1) / 2 - i), text, color=ink)
 
 
 def arrow(
@@ -239,18 +217,9 @@ def arrow(
             Polygon([tip, foot + aside, foot - aside], facecolor=colour, linewidth=0, zorder=zorder)
         )
         path[at] = foot + along
-    style = (0, (3.2, 2.4)) if broken else "solid"
-    line = Line2D(
-        *np.array(path).T,
-        color=colour,
-        linewidth=width,
-        linestyle=style,
-        zorder=zorder,
-        dash_capstyle="butt",
-        solid_capstyle="butt",
-        solid_joinstyle="round",
-        marker="",
-    )
+    look = {"color": colour, "linewidth": width, "linestyle": BROKEN if broken else "solid"}
+    caps = {"dash_capstyle": "butt", "solid_capstyle": "butt", "solid_joinstyle": "round"}
+    line = Line2D(*np.array(path).T, zorder=zorder, marker="", **look, **caps)
     axes.add_artist(line)  # add_line would measure it for the limits, which are fixed
 
 
@@ -270,7 +239,7 @@ def stack(axes: Axes, x: float, y: float, shape: Sequence[int], *, task: str | N
     channels, high, wide = shape
     side = 20 + 10 * math.log2(1 + max(high, wide)) / 2
     width, height = side * wide / max(high, wide), side * high / max(high, wide)
-    box(axes, x, y, width, height, cards=channels, round_=1.0, task=task)
+    box(axes, (x, y, width, height), cards=channels, corner=1.0, task=task)
     name = f"{channels} × {high} × {wide}"
     write(axes, x, y - height / 2 - 10, name, size=SIZE)
     return f"A tensor of {channels} channel{'s' * (channels != 1)} of {high} × {wide}."
@@ -423,7 +392,7 @@ def split(
         fill = fills[looks[parts[name]] % len(fills)]
         for i in range(count):
             at = x + wide + (i + 0.5) * (tile + 3)
-            box(axes, at, middle, tile, tile, fill=fill, round_=1.5, line=1.0)
+            box(axes, (at, middle, tile, tile), facecolor=fill, corner=1.5, linewidth=1.0)
         end = x + wide + widest * (tile + 3) + 8
         arrow(axes, [(x + wide + count * (tile + 3) + 3, middle), (end + 22, middle)])
         write(axes, end + 28, middle, parts[name], ha="left")
