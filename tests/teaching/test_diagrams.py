@@ -28,9 +28,11 @@ from mtl_helpers.models import (
     MultiInput,
     MultiTaskModel,
     SoftSharing,
+    freeze_statistics,
     mlp,
     per_task_batch_norm,
     small_cnn,
+    torchvision_trunk,
 )
 from mtl_helpers.tasks import classification, regression
 from mtl_helpers.teaching.diagrams import describe, network
@@ -245,7 +247,7 @@ def test_a_long_stack_becomes_a_few_boxes_that_say_what_they_hold():
     kinds = [nn.ReLU(), nn.Tanh(), nn.Sigmoid(), nn.GELU(), nn.ReLU()]
     stack = nn.Sequential(*itertools.chain(*zip(mixed, kinds, strict=True)))
     assert trunk_blocks(stack, x) == [
-        "Linear 16 + ReLU", "together: 3 × Linear", "Linear 16 + ReLU"]  # fmt: skip
+        "Linear 16 + ReLU", "3 layers: 3 × Linear", "Linear 16 + ReLU"]  # fmt: skip
 
 
 def test_layers_have_readable_names():
@@ -632,6 +634,45 @@ def test_a_model_that_cannot_be_copied_is_refused():
     model.kept = torch.ones(2, requires_grad=True) * 2
     with pytest.raises(TypeError, match="cannot be copied"):
         network(model, torch.zeros(2, 16, dtype=F64))
+
+
+@pytest.mark.parametrize("batch", [torch.zeros(0, 16, dtype=F64), torch.tensor(1.0)])
+def test_an_empty_batch_is_refused(batch):
+    with pytest.raises(TypeError, match="at least one example"):
+        network(Plain(), batch)
+
+
+def test_it_works_where_gradients_are_switched_off():
+    model = HardSharing.linear(normed(), SIDES, features=8)
+    freeze_statistics(model)
+    with torch.inference_mode():
+        graph = describe(model, torch.randn(4, 16, dtype=F64), gradients="left")
+    assert [b.learns for b in graph.blocks if b.parameters] == [True, True, True, False]
+
+
+def test_a_trunk_of_torchvision_is_one_box_with_its_layers_counted():
+    trunk = torchvision_trunk("resnet18", "layer1", dtype=F64)
+    norms = per_task_batch_norm(trunk, ("left", "right"))
+    model = MultiInput.linear(norms, SIDES, passes="alternating", features=64)
+    graph = describe(model, torch.randn(2, 2, 3, 32, 32, dtype=F64), gradients="left")
+    titles = {b.title: b.learns for b in graph.blocks if b.lane != "right" and b.parameters}
+    assert titles == {
+        "5 × Conv + mean over pixels": True,
+        "5 × batch norm inside": True,
+        "Linear 10": True,
+    } or titles == {
+        "Conv 7×7, 64 and 4 × Conv 3×3, 64 + mean over pixels": True,
+        "5 × batch norm inside": True,
+        "Linear 10": True,
+    }
+
+
+def test_names_from_code_are_written_as_words():
+    tasks = [regression("task_1"), regression("task_2")]
+    diagram = network(MMoE(16, tasks), torch.randn(4, 16, dtype=F64), gradients="task_1")
+    words = [text.get_text() for text, _ in written(diagram.figure)]
+    assert "task 1 loss" in words and not any("_" in word for word in words)
+    assert "_" not in diagram.text
 
 
 def test_odd_names_are_written_as_they_are():

@@ -96,7 +96,7 @@ def _room(block: Block) -> float:
     """The width that a block's text may take, in points."""
     if block.kind == "stitch":
         return WIDTH * (block.x - block.width / 2) - 2 * MARGIN
-    return WIDTH * block.width - (20 if block.wide else 8) - _behind(block)
+    return WIDTH * block.width - (20 if block.wide else 12) - _behind(block)
 
 
 def _lines(block: Block, unit: str) -> tuple[str, ...]:

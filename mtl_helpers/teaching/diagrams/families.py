@@ -187,10 +187,10 @@ def _multi_input(sketch: Sketch) -> None:
             sketch.link(sorted(set(ends.values())), here, **options)
             ends, title = dict.fromkeys(tasks, here), f"{len(norms)} × batch norm inside"
         options = {"route": "inside"} if title != group.title and norms else {}
-        row = sketch.top + 1
+        row, shape = sketch.top + 1, shape_text(sketch.outputs[id(group.layers[-1])][0][0])
         for task in tasks if norms else ():
             mine = [norm.of(task) for norm in norms]
-            here = sketch.block(title, row, lane=task, modules=mine)
+            here = sketch.block(title, row, lane=task, modules=mine, shape=shape)
             sketch.link(ends[task], here, **options)
             ends[task] = here
     heads = sketch.of(model.heads)

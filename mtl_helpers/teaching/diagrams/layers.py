@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 
-from torch import nn
+from torch import fx, nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd
 from torch.nn.modules.dropout import _DropoutNd
@@ -74,7 +74,8 @@ def layer_name(layer: nn.Module, *, sizes: bool = True) -> str:
     if len(found) > 3:
         found = Counter(layer_name(part, sizes=False) for part in inside)
     listed = " and ".join(f"{n} × {kind}" if n > 1 else kind for kind, n in found.items())
-    return listed if type(layer).__name__.startswith("_") else f"{name}: {listed}"
+    unnamed = type(layer).__name__.startswith("_") or isinstance(layer, fx.GraphModule)
+    return listed if unnamed else f"{name}: {listed}"
 
 
 def _size(layer: nn.Module) -> str:
@@ -158,4 +159,5 @@ def _many(run: list[Group]) -> Group:
     layers = tuple(layer for group in run for layer in group.layers)
     heavy = [m for m in layers if any(True for _ in m.parameters()) and not isinstance(m, _NORMS)]
     kinds = Counter(layer_name(layer, sizes=False) for layer in heavy)
-    return Group(layers, "together: " + ", ".join(f"{n} × {kind}" for kind, n in kinds.items()))
+    listed = " and ".join(f"{n} × {kind}" for kind, n in kinds.items())
+    return Group(layers, f"{len(heavy)} layers: {listed}")
