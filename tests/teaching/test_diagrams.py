@@ -642,6 +642,12 @@ def test_an_empty_batch_is_refused(batch):
         network(Plain(), batch)
 
 
+def test_one_example_is_enough_though_batch_normalisation_would_refuse_it_in_training():
+    model = HardSharing.linear(normed(), SIDES, features=8).train()
+    graph = describe(model, torch.randn(1, 16, dtype=F64), gradients="left")
+    assert [b.learns for b in graph.blocks if b.parameters] == [True, True, True, False]
+
+
 def test_it_works_where_gradients_are_switched_off():
     model = HardSharing.linear(normed(), SIDES, features=8)
     freeze_statistics(model)
@@ -657,10 +663,6 @@ def test_a_trunk_of_torchvision_is_one_box_with_its_layers_counted():
     graph = describe(model, torch.randn(2, 2, 3, 32, 32, dtype=F64), gradients="left")
     titles = {b.title: b.learns for b in graph.blocks if b.lane != "right" and b.parameters}
     assert titles == {
-        "5 × Conv + mean over pixels": True,
-        "5 × batch norm inside": True,
-        "Linear 10": True,
-    } or titles == {
         "Conv 7×7, 64 and 4 × Conv 3×3, 64 + mean over pixels": True,
         "5 × batch norm inside": True,
         "Linear 10": True,
