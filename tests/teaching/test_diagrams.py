@@ -339,6 +339,16 @@ def test_a_block_that_learns_is_reached_by_an_unbroken_way(kind):
     assert {i for i in learning if graph.blocks[i].kind != "stitch"} <= seen
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "not stitched"])
+def test_no_arrow_is_invented_each_carries_some_task_s_gradient(kind):
+    model, x = made(kind)
+    drawn_for = [describe(model, x, gradients=task) for task in names_of(model)]
+    for arrows in zip(*(graph.arrows for graph in drawn_for), strict=True):
+        start = drawn_for[0].blocks[arrows[0].start]
+        if start.kind != "input" and arrows[0].route != "link":
+            assert any(arrow.flows for arrow in arrows), (start.title, arrows[0])
+
+
 def test_the_trunk_behind_a_detached_head_is_not_reached():
     x = torch.randn(4, 16, dtype=F64)
     cut = describe(Plain(cut=("right",)), x, gradients="right")
@@ -443,6 +453,41 @@ def test_text_can_be_read_and_nothing_lies_over_it(kind, back):
         for box in boxes(figure):
             inside = shared_area(extent, box)
             assert inside < 0.02 * area or inside > 0.98 * area, text.get_text()
+
+
+@pytest.mark.parametrize("kind, back", DRAWN)
+def test_room_is_left_above_and_below_a_shape_for_its_arrow(kind, back):
+    figure = drawn(kind, back)
+    for text, (left, low, right, high) in written(figure):
+        if not text.get_text().startswith("["):
+            continue
+        for x0, y0, x1, y1 in boxes(figure):
+            beside = low < y1 and high > y0
+            if left < x1 and right > x0:
+                assert not beside and max(y0 - high, low - y1) >= 7, text.get_text()
+
+
+@pytest.mark.parametrize("kind", ["hard", "separate", "FiLM", "own norms", "deep"])
+def test_arrows_in_a_column_are_upright(kind):
+    for line in drawn(kind, False).axes[0].lines:
+        x = line.get_xdata()
+        assert max(x) - min(x) < 0.5
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_boxes_that_no_gradient_reaches_are_white_with_broken_edges(kind):
+    model, x = made(kind)
+    graph = describe(model, x, gradients=names_of(model)[0])
+    shown = [b for b in graph.blocks if b.kind != "stitch"]
+    patches = [
+        p for p in drawn(kind, True).axes[0].patches
+        if isinstance(p, FancyBboxPatch) and p.get_gid() == "box"
+    ]  # fmt: skip
+    for block, patch in zip(shown, patches, strict=False):
+        missed = block.lane != graph.gradients if block.kind == "loss" else not block.learns
+        if block.parameters or block.kind == "loss":
+            assert (patch.get_linestyle() not in ("-", "solid")) == missed, block.title
+            assert not missed or patch.get_facecolor() == (1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("kind, back", DRAWN)
@@ -551,13 +596,16 @@ def test_the_model_and_the_batch_are_left_as_they_are(kind, training):
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_dropout_takes_nothing_from_the_random_generator():
-    trunk = nn.Sequential(nn.Linear(16, 8, dtype=F64), nn.Dropout(0.5))
-    model = HardSharing.linear(trunk, SIDES)
+def test_layers_that_draw_take_nothing_from_the_random_generator():
+    class Noise(nn.Module):
+        def forward(self, x):
+            return x + torch.rand_like(x)
+
+    trunk = nn.Sequential(nn.Linear(16, 8, dtype=F64), nn.Dropout(0.5), Noise())
+    model, x = HardSharing.linear(trunk, SIDES), torch.ones(2, 16, dtype=F64)
     state = torch.get_rng_state()
-    titles = [b.title for b in describe(model, torch.randn(2, 16, dtype=F64,
-              generator=torch.Generator().manual_seed(0))).blocks]  # fmt: skip
-    assert "Linear 8 + dropout 0.5" in titles
+    titles = [block.title for block in describe(model, x, gradients="left").blocks]
+    assert "Linear 8 + dropout 0.5 + Noise" in titles
     assert torch.equal(torch.get_rng_state(), state)
 
 
@@ -648,10 +696,11 @@ def test_one_example_is_enough_though_batch_normalisation_would_refuse_it_in_tra
     assert [b.learns for b in graph.blocks if b.parameters] == [True, True, True, False]
 
 
-def test_it_works_where_gradients_are_switched_off():
+@pytest.mark.parametrize("off", [torch.no_grad, torch.inference_mode])
+def test_it_works_where_gradients_are_switched_off(off):
     model = HardSharing.linear(normed(), SIDES, features=8)
     freeze_statistics(model)
-    with torch.inference_mode():
+    with off():
         graph = describe(model, torch.randn(4, 16, dtype=F64), gradients="left")
     assert [b.learns for b in graph.blocks if b.parameters] == [True, True, True, False]
 
