@@ -46,7 +46,8 @@ def describe(
             "(nn.Module) and a batch for it (a tensor [B, ...] with at least one example)."
         )
     devices = [x.device] if x.device.type == "cuda" else []
-    with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=devices):
+    # Inference mode off also means gradients on, whatever the caller has switched off.
+    with torch.inference_mode(False), torch.random.fork_rng(devices=devices):
         twin = copy_of(model)
         fill, title, own = _family(twin, trunk, heads)
         if gradients is not None and gradients not in own:
@@ -340,7 +341,7 @@ def _unet(sketch: Sketch) -> None:
     model, heads = sketch.model, sketch.of(sketch.model.heads)
     sketch.columns_for(sketch.tasks)
     depth = len(model.down)
-    left, right, deepest = (0.15, 0.27), (0.62, 0.27), (0.385, 0.74)
+    left, right, deepest = (0.14, 0.26), (0.62, 0.26), (0.38, 0.74)
     last = sketch.block("input", depth, place=left, kind="input")
     kept = []
     for i, block in enumerate(model.down):
