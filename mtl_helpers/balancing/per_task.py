@@ -47,7 +47,9 @@ class GradientBalance(Balance):
         if at not in ("shared", "features"):
             raise ValueError(f"at must be 'shared' or 'features'; found {at!r}")
         self.direction = method if callable(method) else METHODS[method]
-        self.method = getattr(method, "__name__", identity(method))
+        self.method = method
+        if callable(method):
+            self.method = getattr(method, "__name__", "") or identity(method)
         self.at, self.at_features, self.options = at, at == "features", options
         if method == "gradvac":
             self.register_buffer("targets", torch.zeros(2 * (len(self.task_names),)).double())

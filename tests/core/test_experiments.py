@@ -87,7 +87,8 @@ class Branching(nn.Module):
 
 
 def run(method, seeds=(3, 0, 7), steps=200, model=make_model, data=make_data, **more):
-    settings_ = {"batch_size": 8, "optimizer": "adam", "lr": 0.01, **more}
+    lr = None if callable(more.get("optimizer")) else 0.01  # a function sets its own
+    settings_ = {"batch_size": 8, "optimizer": "adam", "lr": lr, **more}
     return many_seeds(model, TASKS, data, seeds=seeds, steps=steps, method=method, **settings_)
 
 
