@@ -18,6 +18,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from torch import Tensor
 FUNCTIONS = ("rand", "rand_like", "randn", "randn_like", "normal")
 METHODS = ("cauchy_", "exponential_", "log_normal_", "normal_", "uniform_")
 FLOAT32 = 1e-7
+PROJECT = Path(__file__).resolve().parents[2]
 
 
 def shake(x: Any, *, relative: float, phase: float) -> Any:
@@ -89,3 +91,28 @@ def from_environment() -> Callable[[], None] | None:
     """
     relative = float(os.environ.get("MTL_JITTER") or 0)
     return shake_draws(relative, float(os.environ.get("MTL_JITTER_PHASE", 1))) if relative else None
+
+
+def environment(folder: Path, relative: float, phase: float = 1.0) -> dict[str, str]:
+    """What a process needs in its environment so that it, and all that it starts, is shaken.
+
+    Python imports a module ``sitecustomize`` when it starts, if there is one on its path: this
+    reaches Jupyter's kernels, pytest, worker processes and what a lesson starts alike.
+
+    Args:
+        folder: where to write that module, and an empty profile of IPython.
+        relative: see :func:`shake`; 0 for no jitter.
+        phase: see :func:`shake`.
+
+    Returns:
+        Variables of the environment.
+    """
+    lines = ["from mtl_helpers.teaching.jitter import from_environment", "from_environment()"]
+    (folder / "sitecustomize.py").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    path = [str(folder), str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        "PYTHONPATH": os.pathsep.join(path),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "MTL_JITTER": str(relative),
+        "MTL_JITTER_PHASE": str(phase),
+    }

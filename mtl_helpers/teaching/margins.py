@@ -3,6 +3,9 @@
     python -m mtl_helpers.teaching.margins [NOTEBOOK ...] [--runs 20] [--write]
 
 Each run shakes what torch draws (see :mod:`mtl_helpers.teaching.jitter`) in a process of its own.
+The first three runs run everything. The others run only what the claims that vary need, provided
+that this gives the first run's slacks to the last bit.
+
 Every comparison in an ``assert`` is replaced by one that also notes its *slack*: by how much the
 larger side is the larger one; negative where the claim fails. All parts of ``and`` and ``all``
 count; ``or`` and ``any`` have the slack of their strongest part.
@@ -27,6 +30,7 @@ import json
 import math
 import operator
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
@@ -52,6 +56,8 @@ ENOUGH = 0.5
 #: A claim with more room than this does not vary at all, for every purpose.
 STEADY = 1000.0
 RUNS = 20
+#: So many runs run everything.
+WHOLE = 3
 MANY = 1000
 
 
@@ -136,7 +142,8 @@ def negation(part: Any) -> Slack:
 class Measured(ast.NodeTransformer):
     """Let each ``assert`` of a cell note its slack in ``__margins__`` instead of stopping."""
 
-    def visit_Assert(self, node: ast.Assert) -> ast.AST:  # noqa: N802
+    def visit_Assert(self, node: ast.Assert) -> ast.AST:
+        """Replace one ``assert``."""
         text = ast.unparse(node.test)
         arguments = [ast.Constant(node.lineno), ast.Constant(text), self.test(node.test)]
         return ast.copy_location(ast.Expr(_call("note", arguments)), node)
@@ -215,14 +222,22 @@ class Recorder:
 # --- Running --------------------------------------------------------------------------------------
 
 
-def run_once(path: Path, phase: float, relative: float = 1e-12) -> dict[str, Any]:
+def run_once(
+    path: Path,
+    folder: Path,
+    phase: float,
+    cells: set[int] | None = None,
+    relative: float = 1e-12,
+) -> dict[str, Any]:
     """Run the code cells of a notebook in this very process, shaken; pictures are not rendered.
 
     Call it in a process of its own: it shakes torch and changes the folder for good.
 
     Args:
         path: the notebook; its file is only read.
+        folder: an empty one, for what the jitter needs.
         phase: the machine that the jitter stands for.
+        cells: which code cells, counted from 0; all by default.
         relative: see :func:`mtl_helpers.teaching.jitter.shake_draws`.
 
     Returns:
@@ -236,10 +251,10 @@ def run_once(path: Path, phase: float, relative: float = 1e-12) -> dict[str, Any
     from matplotlib.figure import Figure
 
     from mtl_helpers.teaching import figures
-    from mtl_helpers.teaching.jitter import shake_draws
+    from mtl_helpers.teaching.jitter import environment, shake_draws
 
-    os.environ["LOKY_MAX_CPU_COUNT"] = "1"  # worker processes would not be shaken
     if relative:
+        os.environ.update(environment(folder, relative, phase))  # for the processes it starts
         shake_draws(relative, phase)
     Figure.savefig, figures.png = _tiny_picture, _tiny_png
     os.chdir(path.resolve().parent)
@@ -252,6 +267,8 @@ def run_once(path: Path, phase: float, relative: float = 1e-12) -> dict[str, Any
     notebook = nbformat.read(path.name, as_version=4)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     for number, cell in enumerate(code):
+        if cells is not None and number not in cells:
+            continue
         recorder.cell = number
         result = shell.run_cell(cell.source, store_history=False, silent=False)
         error = result.error_before_exec or result.error_in_exec
@@ -281,8 +298,12 @@ def _tiny_png(figure: Any) -> bytes:
     return _PIXEL
 
 
-def _in_a_child(path: Path, phase: float) -> dict[str, Any]:
-    """Run once in a forked child: what is imported already need not be imported again."""
+def in_a_child(path: Path, phase: float, cells: set[int] | None = None) -> dict[str, Any]:
+    """:func:`run_once` in a forked child, so that torch need not be imported again.
+
+    Raises:
+        RuntimeError: the child died; the message ends with what it said.
+    """
     with tempfile.TemporaryDirectory() as folder:
         found = Path(folder) / "found.json"
         child = os.fork()
@@ -292,7 +313,9 @@ def _in_a_child(path: Path, phase: float) -> dict[str, Any]:
                 quiet = os.open(Path(folder) / "said.txt", os.O_WRONLY | os.O_CREAT)
                 os.dup2(quiet, 1)
                 os.dup2(quiet, 2)
-                found.write_text(json.dumps(run_once(path, phase)), encoding="utf-8")
+                found.write_text(
+                    json.dumps(run_once(path, Path(folder), phase, cells)), encoding="utf-8"
+                )
                 status = 0
             finally:
                 os._exit(status)
@@ -381,6 +404,45 @@ def recipe(sources: Sequence[str], number: int) -> str:
     return digest.hexdigest()[:8]
 
 
+#: Calls that change nothing they are given.
+PURE = re.compile(
+    r"(?:print|show|display|Explorer|assert_close|abs|all|any|dict|enumerate|float|int|len|list|max"
+    r"|min|range|round|set|sorted|str|sum|tuple|zip|mean_interval|paired_interval"
+    r"|(?:check|math|np|pictures)\.[\w.]+|torch\.(?!manual_seed)[\w.]+)"
+)
+
+
+def needed(sources: Sequence[str], targets: set[int]) -> set[int]:
+    """The code cells that some cells need: a guess, which may be wrong where a call hides a change.
+
+    Args:
+        sources: the code cells.
+        targets: the cells in question, counted from 0.
+
+    Returns:
+        Their numbers, the first cell, and those that define, import or may change what they use.
+    """
+    names: set[str] = set()
+    kept = {0} | targets
+    for k in range(len(sources) - 1, -1, -1):
+        nodes = list(ast.walk(_tree(sources[k])))
+        used = {n.id for n in nodes if isinstance(n, ast.Name)}
+        changed: set[str] = set()
+        for node in nodes:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef):
+                changed.add(node.name)
+            elif isinstance(node, ast.Import | ast.ImportFrom):
+                changed |= {a.asname or a.name.split(".")[0] for a in node.names}
+            stored = isinstance(getattr(node, "ctx", None), ast.Store)
+            called = isinstance(node, ast.Call) and not PURE.fullmatch(ast.unparse(node.func))
+            if stored or called:  # of an object its attributes or items
+                changed |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+        if k in kept or changed & names or "manual_seed(" in sources[k]:
+            kept.add(k)
+            names |= used
+    return {k for k in kept if k <= max(targets, default=0)}
+
+
 def _tree(source: str) -> ast.Module:
     if source.lstrip().startswith("%%"):
         return ast.parse("")
@@ -420,6 +482,30 @@ def _short(number: float) -> float:
     return float(f"{number:.2g}") if math.isfinite(number) else math.copysign(1e9, number)
 
 
+def measure(path: Path, count: int) -> list[dict[str, Any]]:
+    """Run a notebook ``count`` times; after the third time only what the claims that vary need.
+
+    Args:
+        path: the notebook; its file is only read.
+        count: how many runs, each with a phase of its own: 1, 2, …
+
+    Returns:
+        What :func:`run_once` gives, for each run.
+    """
+    runs = [in_a_child(path, phase) for phase in range(1, min(count, WHOLE) + 1)]
+    varying = {n for n, one in tightest(summary(runs)).items() if one.room < STEADY}
+    if count <= WHOLE or not varying:
+        return runs
+    code = [c.source for c in nbformat.read(path, as_version=4).cells if c.cell_type == "code"]
+    cells: set[int] | None = needed(code, varying)
+    again = in_a_child(path, 1, cells)
+    if [n for n in again["notes"] if n[0] in varying] != [
+        n for n in runs[0]["notes"] if n[0] in varying
+    ]:
+        cells = None
+    return runs + [in_a_child(path, phase, cells) for phase in range(WHOLE + 1, count + 1)]
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     from mtl_helpers.files import write_whole
@@ -437,7 +523,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     torch.set_num_threads(1)
     bad = 0
     for path in options.paths or sorted(Path("notebooks").glob("**/*.ipynb")):
-        runs = [_in_a_child(path, phase) for phase in range(1, options.runs + 1)]
+        runs = measure(path, options.runs)
         found = summary(runs)
         errors = {number: text for run in runs for number, text in run["errors"]}
         for number, text in sorted(errors.items()):
