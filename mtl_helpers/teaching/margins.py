@@ -10,11 +10,14 @@ Every comparison in an ``assert`` is replaced by one that also notes its *slack*
 larger side is the larger one; negative where the claim fails. All parts of ``and`` and ``all``
 count; ``or`` and ``any`` have the slack of their strongest part.
 
-A comparison's *room* is its smallest slack divided by the range of its slack over the runs. The
-comparison *varies* if its room is below a thousand: then it says something about live training (or
-compares a rounding error with a tolerance). With ``--write`` each cell tagged ``claim`` or
-``proof`` keeps what was found in its metadata: runs, and the slack and the room of its tightest
-comparison (no room: nothing varies), and which code was run.
+A comparison's *room* is its smallest slack divided by the slack's reach, which is how far the worst
+run lies below the median run (at least a quarter of the range). A room of 1 means that another run
+as much worse than the worst one would still be right. The comparison *varies* if its room is below
+a thousand: then it speaks of live training, or compares a rounding error with a tolerance.
+
+With ``--write`` each cell tagged ``claim`` or ``proof`` keeps what was found in its metadata: the
+runs, a hash of the code that was run, and the slack and the room of its tightest comparison (which
+are left out, after three runs, where nothing varies).
 
     "mtl": {"jitter": {"runs": 20, "worst": 0.031, "room": 1.4, "code": "5f2c…"}}
 
@@ -52,7 +55,7 @@ OPERATORS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], Any]]] = {
 BY_SIGN = dict(OPERATORS.values())
 TAGS = ("claim", "proof")
 #: Less room than this would fail on some machine: the claim must say less, or the experiment grow.
-ENOUGH = 0.5
+ENOUGH = 1.0
 #: A claim with more room than this does not vary at all, for every purpose.
 STEADY = 1000.0
 RUNS = 20
@@ -213,8 +216,8 @@ class Recorder:
     def note(self, line: int, text: str, test: Any) -> None:
         """Note the slack of an assert of the present cell; of very many parts the smallest."""
         values = np.nan_to_num(slack_of(test), nan=-math.inf, posinf=math.inf, neginf=-math.inf)
-        values = values if values.size <= MANY else np.atleast_1d(values.min())
-        if not bool(test) and (values > 0).all():
+        values = 0.0 + (values if values.size <= MANY else np.atleast_1d(values.min()))
+        if not bool(test) and (values >= 0).all():  # a tie, or no comparison
             values = np.atleast_1d(-math.inf)
         self.notes.append((self.cell, line, text, values.tolist()))
 
@@ -337,20 +340,22 @@ class Comparison:
         cell: its code cell, counted from 0 as nbval does.
         text: the assert's test.
         worst: its smallest slack.
-        spread: the range of its slack over the runs.
+        reach: how far that lies below the median, at least a quarter of the range.
+        runs: how many runs came to it.
     """
 
     cell: int
     text: str
     worst: float
-    spread: float
+    reach: float
+    runs: int
 
     @property
     def room(self) -> float:
-        """The smallest slack over its range: infinite where nothing moves, negative if it fails."""
-        if self.worst < 0 or not self.spread:
-            return math.copysign(math.inf, self.worst)
-        return self.worst / self.spread
+        """The smallest slack over its reach: infinite where nothing moves, negative if it fails."""
+        if not self.reach or not math.isfinite(self.worst):
+            return math.inf if self.worst >= 0 else -math.inf
+        return self.worst / self.reach
 
 
 def summary(runs: Sequence[dict[str, Any]]) -> list[Comparison]:
@@ -367,8 +372,11 @@ def summary(runs: Sequence[dict[str, Any]]) -> list[Comparison]:
     found = []
     for (cell, line, _, _), values in slacks.items():
         finite = [value for value in values if math.isfinite(value)]
-        spread = max(finite) - min(finite) if finite else 0.0
-        found.append(Comparison(cell, texts[cell, line], min(values), spread))
+        reach = 0.0
+        if finite:
+            low, middle, high = np.quantile(finite, [0, 0.5, 1])
+            reach = float(max(middle - low, (high - low) / 4))
+        found.append(Comparison(cell, texts[cell, line], min(values), reach, len(values)))
     return found
 
 
@@ -461,7 +469,7 @@ def compares(source: str) -> bool:
     )
 
 
-def write(nb: dict[str, Any], found: Iterable[Comparison], runs: int) -> None:
+def write(nb: dict[str, Any], found: Iterable[Comparison]) -> None:
     """Write what was measured into the cells that make claims, in place; drop what is no longer."""
     least = tightest(found)
     code = [cell for cell in nb["cells"] if cell["cell_type"] == "code"]
@@ -470,8 +478,9 @@ def write(nb: dict[str, Any], found: Iterable[Comparison], runs: int) -> None:
         own = cell["metadata"].get("mtl", {})
         own.pop("jitter", None)
         if set(TAGS) & set(cell["metadata"].get("tags", [])) and compares(sources[number]):
-            entry: dict[str, Any] = {"runs": runs, "code": recipe(sources, number)}
             one = least.get(number)
+            entry: dict[str, Any] = {"runs": one.runs if one else 0}
+            entry["code"] = recipe(sources, number)
             if one is not None and one.room < STEADY:
                 entry |= {"worst": _short(one.worst), "room": _short(one.room)}
             own["jitter"] = entry
@@ -534,14 +543,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if one.room < ENOUGH:
                 print(
                     f"{path.name}: code cell {number}: worst slack {one.worst:.3g}, "
-                    f"range {one.spread:.3g}: assert {one.text[:100]}"
+                    f"reach {one.reach:.3g}: assert {one.text[:100]}"
                 )
                 bad += 1
         bad += len(errors)
         print(f"{path.name}: {len(runs)} runs, {varying} cells vary", flush=True)
         if options.write:
             nb = read(path)
-            write(nb, found, len(runs))
+            write(nb, found)
             write_whole(path, to_text(canonical(nb)))
     return 1 if bad else 0
 
