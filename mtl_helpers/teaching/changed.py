@@ -25,7 +25,8 @@ ALWAYS = "00"
 
 def notebooks(project: Path = PROJECT) -> list[Path]:
     """All notebooks, those of ``deeper`` too, in order."""
-    return sorted((project / "notebooks").glob("**/[0-9]*.ipynb"))
+    folders = (project / "notebooks", project / "notebooks" / "deeper")
+    return [path for folder in folders for path in sorted(folder.glob("[0-9]*.ipynb"))]
 
 
 def of_files(changed: Iterable[str], project: Path = PROJECT) -> list[Path]:

@@ -31,6 +31,7 @@ import ast
 import hashlib
 import json
 import math
+import multiprocessing
 import operator
 import os
 import re
@@ -302,31 +303,36 @@ def _tiny_png(figure: Any) -> bytes:
 
 
 def in_a_child(path: Path, phase: float, cells: set[int] | None = None) -> dict[str, Any]:
-    """:func:`run_once` in a forked child, so that torch need not be imported again.
+    """:func:`run_once` in a process of its own; where the system can, torch is imported but once.
 
     Raises:
         RuntimeError: the child died; the message ends with what it said.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        found = Path(folder) / "found.json"
-        child = os.fork()
-        if child == 0:
-            status = 1
-            try:
-                quiet = os.open(Path(folder) / "said.txt", os.O_WRONLY | os.O_CREAT)
-                os.dup2(quiet, 1)
-                os.dup2(quiet, 2)
-                found.write_text(
-                    json.dumps(run_once(path, Path(folder), phase, cells)), encoding="utf-8"
-                )
-                status = 0
-            finally:
-                os._exit(status)
-        os.waitpid(child, 0)
+    way = "forkserver" if "forkserver" in multiprocessing.get_all_start_methods() else "spawn"
+    context = multiprocessing.get_context(way)
+    context.set_forkserver_preload(["torch", "matplotlib", "IPython", "nbformat"])
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        child = context.Process(target=_run_into, args=(folder, path, phase, cells))
+        child.start()
+        child.join()
+        found = folder / "found.json"
         if not found.exists():
-            said = Path(folder, "said.txt").read_text(encoding="utf-8", errors="replace")
+            said = (folder / "said.txt").read_text(encoding="utf-8", errors="replace")
             raise RuntimeError(f"{path}: a run ended early\n{said[-2000:]}")
         return json.loads(found.read_text(encoding="utf-8"))
+
+
+def _run_into(folder: Path, path: Path, phase: float, cells: set[int] | None) -> None:
+    """Run once; what it finds and what it says goes into files of a folder."""
+    import torch
+
+    torch.set_num_threads(1)
+    quiet = os.open(folder / "said.txt", os.O_WRONLY | os.O_CREAT)
+    os.dup2(quiet, 1)
+    os.dup2(quiet, 2)
+    notes = json.dumps(run_once(path, folder, phase, cells))
+    (folder / "found.json").write_text(notes, encoding="utf-8")
 
 
 # --- What was found -------------------------------------------------------------------------------
@@ -518,6 +524,7 @@ def measure(path: Path, count: int) -> list[dict[str, Any]]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line; returns the exit status."""
     from mtl_helpers.files import write_whole
+    from mtl_helpers.teaching.changed import notebooks
     from mtl_helpers.teaching.notebooks import canonical, read, to_text
 
     parser = argparse.ArgumentParser(prog="python -m mtl_helpers.teaching.margins")
@@ -527,11 +534,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
         os.environ[variable] = "1"
-    import torch
-
-    torch.set_num_threads(1)
     bad = 0
-    for path in options.paths or sorted(Path("notebooks").glob("**/*.ipynb")):
+    for path in options.paths or notebooks():
         runs = measure(path, options.runs)
         found = summary(runs)
         errors = {number: text for run in runs for number, text in run["errors"]}

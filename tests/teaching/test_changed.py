@@ -22,7 +22,7 @@ def plain_environment(monkeypatch):
 @pytest.fixture
 def project(tmp_path):
     """A repository with three notebooks, on main."""
-    for name in ("00_start", "01_theory", "02_loss", "deeper/01_more"):
+    for name in ("00_start", "01_theory", "02_loss", "deeper/01_more", ".ipynb_checkpoints/00_x"):
         write(tmp_path, f"notebooks/{name}.ipynb")
     git(tmp_path, "init", "-q", "-b", "main")
     commit(tmp_path)

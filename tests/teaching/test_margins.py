@@ -208,6 +208,13 @@ def test_an_error_in_a_cell_is_reported(tmp_path, capsys):
     assert "code cell 3: NameError" in capsys.readouterr().out
 
 
+def test_a_run_that_dies_says_what_it_said(tmp_path):
+    path = tmp_path / "a.ipynb"
+    chaotic(path, "import os\nprint('so far', flush=True)\nos._exit(3)")
+    with pytest.raises(RuntimeError, match="ended early\\n.*so far"):
+        margins.in_a_child(path, 1)
+
+
 def test_only_the_needed_cells_run_after_the_third_time_if_that_changes_nothing(
     tmp_path, monkeypatch
 ):
