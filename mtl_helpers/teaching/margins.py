@@ -15,9 +15,9 @@ run lies below the median run (at least a quarter of the range). A room of 1 mea
 as much worse than the worst one would still be right. The comparison *varies* if its room is below
 a thousand: then it speaks of live training, or compares a rounding error with a tolerance.
 
-With ``--write`` each cell tagged ``claim`` or ``proof`` keeps what was found in its metadata: the
-runs, a hash of the code that was run, and the slack and the room of its tightest comparison (which
-are left out, after three runs, where nothing varies).
+With ``--write`` each cell tagged ``proof`` keeps what was found in its metadata: the runs, a hash of
+the code that was run, and the slack and the room of its tightest comparison (which are left out,
+after three runs, where nothing varies).
 
     "mtl": {"jitter": {"runs": 20, "worst": 0.031, "room": 1.4, "code": "5f2c…"}}
 
@@ -54,7 +54,7 @@ OPERATORS: dict[type[ast.cmpop], tuple[str, Callable[[Any, Any], Any]]] = {
     ast.NotEq: ("!=", operator.ne),
 }
 BY_SIGN = dict(OPERATORS.values())
-TAGS = ("claim", "proof")
+TAGS = ("proof",)
 #: Less room than this would fail on some machine: the claim must say less, or the experiment grow.
 ENOUGH = 1.0
 #: A claim with more room than this does not vary at all, for every purpose.

@@ -176,7 +176,7 @@ def swap(first, second):
     return fault
 
 
-def measured(claim="assert TIMES_ONE > 0", tag="claim", **changes):
+def measured(claim="assert TIMES_ONE > 0", tag="proof", **changes):
     """A claim whose margins were measured, and a fault in what was found."""
 
     def fault(nb):
@@ -567,10 +567,9 @@ ACCEPTED = [
     ("no_wide_lines", shows(**{"text/plain": WIDE + "x", "text/html": "<b>x</b>"})),
     ("no_wide_lines", first_frame(prints(WIDE + "x"))),
     ("room_to_spare", measured()),
-    ("room_to_spare", measured(tag="proof")),
     ("room_to_spare", measured(runs=3, room=None)),
     ("room_to_spare", first_frame(measured(runs=None))),
-    ("room_to_spare", append(CODE("assert TIMES_ONE == 1", "claim"))),
+    ("room_to_spare", append(CODE("assert TIMES_ONE == 1", "proof"))),
     ("no_wall_times", prints("40 min, the 1990s, 30 seeds, 3 scores, v2.0")),
     ("no_paths", prints("data/results/x.json and 3/4 and https://doi.org/home/x")),
     ("no_warnings", prints("1 warning, no problem")),

@@ -163,7 +163,7 @@ def notebook(*cells):
 def test_claims_keep_what_was_found_and_others_keep_nothing():
     nb = notebook(
         ("a = 1", []),
-        ("assert a < 2", ["claim"]),
+        ("assert a < 2", ["proof"]),
         ("assert a < 3", ["proof"]),
         ("assert a < 4", []),
     )
@@ -185,7 +185,7 @@ for _ in range(200):
 
 
 def chaotic(path, claim):
-    cells = [("import torch", []), (CHAOS, []), ("assert 1 > 0", ["claim"]), (claim, ["claim"])]
+    cells = [("import torch", []), (CHAOS, []), ("assert 1 > 0", ["proof"]), (claim, ["proof"])]
     nbformat.write(notebook(*cells), path)
     return str(path)
 
