@@ -9,14 +9,16 @@ ARGS ?=
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
 UV = $(firstword $(shell command -v uv) .venv/bin/uv)
+# How notebooks are compared with their stored outputs: only here (see README, "If nbval dies").
 NBVAL := --nbval --nbval-current-env --nbval-cell-timeout=600 -n 2 --dist loadfile
 
 .DEFAULT_GOAL := help
-.PHONY: help setup setup-lab setup-kit lab test test-full test-more test-browser test-threads test-twice test-oldest execute lint \
-  results benchmarks coverage update clean
+.PHONY: help setup setup-lab setup-kit lab test test-full test-more test-browser test-portable \
+  test-combined test-twice test-changed test-oldest margins execute lint results benchmarks coverage \
+  update clean
 
 help: ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
 
 setup: ## prepare .venv for the tests (nothing to do, and no network, when it is up to date)
 	@$(call bootstrap,test)
@@ -33,23 +35,35 @@ lab: setup-lab ## open JupyterLab on the first lesson
 test: setup ## everything that should hold, and every notebook against its stored outputs
 	OMP_NUM_THREADS=1 $(PYTEST) tests notebooks $(NBVAL) $(ARGS)
 
-test-full: test test-more ## test, then in the browser, with two threads, and with two executes compared
+test-full: test test-more ## test, then as on other machines, in the browser, and with two executes compared
 
-test-more: test-browser test-threads test-twice
+test-more: test-portable test-combined test-browser test-twice
+
+test-portable: setup ## the notebooks under AVX2, under SSE4, and twice with jitter in what is drawn
+	$(PY) -m mtl_helpers.teaching.portable $(ARGS)
+
+test-combined: setup
+	$(PY) -m mtl_helpers.teaching.portable --settings combined --jobs 1
 
 test-browser: setup
 	$(PYTEST) tests/browser -m browser
 
-test-threads: setup
-	OMP_NUM_THREADS=2 $(PYTEST) notebooks $(NBVAL) -n 1
-
 test-twice: setup
 	$(PY) -m mtl_helpers.teaching.notebooks execute --check
+
+# The two slowest again, for the notebooks that differ from main (MTL_BASE names another base).
+test-changed: setup
+	MTL_ONLY=changed $(PYTEST) tests/browser -m browser
+	$(PY) -m mtl_helpers.teaching.notebooks execute --check \
+	  $$($(PY) -m mtl_helpers.teaching.changed)
 
 test-oldest: setup ## core, kit and oracle tests with the lowest versions that pyproject.toml declares (needs uv)
 	$(UV) venv --quiet --clear --python $(PY) build/oldest
 	$(UV) pip install --python build/oldest --resolution lowest-direct -e ".[test]"
 	OMP_NUM_THREADS=1 build/oldest/bin/python -m pytest tests/core tests/teaching tests/oracles -n 2 --dist loadfile
+
+margins: setup ## how much room the claims have over 20 jittered runs, into the notebooks (long)
+	$(PY) -m mtl_helpers.teaching.margins --write $(ARGS)
 
 execute: setup ## run the notebooks from a clean kernel and store their outputs
 	$(PY) -m mtl_helpers.teaching.notebooks execute $(ARGS)

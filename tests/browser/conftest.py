@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 
 from mtl_helpers.teaching import learner_copy
+from mtl_helpers.teaching.changed import notebooks, wanted
 
 from .lab import Lab, Lesson
 
+HERE = Path(__file__).resolve().parent
 ARGUMENTS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -68,3 +70,17 @@ def open_lesson(lab: Lab, browser: Any) -> Iterator[Callable[[str], Lesson]]:
     for page in pages:
         page.close()
     lab.stop_kernels()
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With MTL_ONLY=changed, keep only the lessons that the branch changes, and lesson 00."""
+    names = {path.name for path in wanted()}
+    lessons = {path.name for path in notebooks()}
+
+    def left_out(item: pytest.Item) -> bool:
+        given = str(getattr(item, "callspec", None) and item.callspec.params.get("name", ""))
+        lesson = Path(given).name
+        return item.path.is_relative_to(HERE) and lesson in lessons - names
+
+    config.hook.pytest_deselected(items=[item for item in items if left_out(item)])
+    items[:] = [item for item in items if not left_out(item)]

@@ -23,6 +23,8 @@ from urllib.parse import unquote
 import estimate
 import nbformat
 
+from mtl_helpers.teaching import margins
+
 Notebook = dict[str, Any]
 Cell = dict[str, Any]
 Finding = tuple[int | None, str]
@@ -37,7 +39,7 @@ CODE_TAGS = {"stub", "check", "proof", "setup", "basis", "diagram", "nbval-ignor
 PROSE_TAGS = {"exercise", "hint", "solution"}
 TAGS = CODE_TAGS | PROSE_TAGS | {"teacher", "star"}
 SLIDE_TYPES = {"slide", "subslide", "fragment", "skip", "notes"}
-CELL_KEYS = {"exercise", "aims", "reason", "allow"}
+CELL_KEYS = {"exercise", "aims", "reason", "allow", "jitter"}
 LABELS = ("**The question.**", "**You will be able to**", "**You need first**", "**Time.**")
 
 
@@ -353,6 +355,31 @@ def no_wall_times(nb: Notebook, folder: Path) -> Iterator[Finding]:
     seconds = rf"\d\s?{unit}|\d\.\d+\s?s\b|(?<![\d.])\d+ s\b"
     bar = r"\bit/s\b|\bs/it\b|\d\d:\d\d<|Wall time|CPU times"
     return _refuse(nb, f"{bar}|{seconds}", "a wall time", r"(?m)^\s*%%?time(?:it)?\b")
+
+
+@rule
+def no_raw_floats(nb: Notebook, folder: Path) -> Iterator[Finding]:
+    """No number with all its digits: the last ones differ between processors."""
+    return _refuse(nb, r"\d\.\d{13,}", "a number with 13 or more decimals, round it")
+
+
+@rule
+def no_wide_lines(nb: Notebook, folder: Path) -> Iterator[Finding]:
+    """No printed line over 100 characters; lessons in the first frame are let off.
+
+    What an output with a picture or with HTML says as text is not printed, but kept for nbval.
+    """
+    if mtl(nb).get("frame") == "first":
+        return
+    for i, cell in cells(nb, "code"):
+        for out in cell["outputs"]:
+            data = out.get("data", {})
+            printed = joined(out.get("text", ""))
+            if not any(mime.startswith("image/") or mime == "text/html" for mime in data):
+                printed += joined(data.get("text/plain", ""))
+            wide = max(map(len, printed.splitlines()), default=0)
+            if wide > 100:
+                yield i, f"a printed line of {wide} characters, 100 are allowed"
 
 
 @rule
@@ -677,6 +704,35 @@ def proofs(nb: Notebook, folder: Path) -> Iterator[Finding]:
         for node in ast.walk(parsed):
             if isinstance(node, ast.Assert) and is_vacuous(node.test):
                 yield i, f"an assert that cannot fail: {ast.unparse(node)[:60]}"
+
+
+@rule
+def room_to_spare(nb: Notebook, folder: Path) -> Iterator[Finding]:
+    """Claims that something is larger hold with room over jittered runs, measured as they stand.
+
+    ``python -m mtl_helpers.teaching.margins --write`` measures and writes it into the cells.
+    Lessons in the first frame may lack the measurement; where they have it, it counts.
+    """
+    code = cells(nb, "code")
+    sources = [source(cell) for _, cell in code]
+    for number, (i, cell) in enumerate(code):
+        found, claims = mtl(cell).get("jitter"), bool(tags(cell) & set(margins.TAGS))
+        try:
+            due = claims and margins.compares(sources[number])
+            made = margins.recipe(sources, number) if due else ""
+        except SyntaxError:
+            continue  # the rule names_exist reports it
+        if found is None:
+            if due and mtl(nb).get("frame") != "first":
+                yield i, "its margins are not measured: run mtl_helpers.teaching.margins --write"
+        elif not due:
+            yield i, "has margins and claims nothing that could have them"
+        elif found.get("code") != made:
+            yield i, "its margins are stale: it, or a cell it builds on, was changed since"
+        elif found.get("runs", 0) < (enough := margins.RUNS if "room" in found else margins.WHOLE):
+            yield i, f"its margins come from {found.get('runs', 0)} runs, {enough} are needed"
+        elif found.get("room", margins.ENOUGH) < margins.ENOUGH:
+            yield i, f"room {found['room']} over jittered runs, at least {margins.ENOUGH} is needed"
 
 
 @rule

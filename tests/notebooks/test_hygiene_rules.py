@@ -11,6 +11,8 @@ import mini
 import nbformat
 import pytest
 
+from mtl_helpers.teaching import margins
+
 # The rules look up the checks of lesson 00. Imported later, they would enter mini's registry.
 importlib.import_module("mtl_helpers.lessons.lesson_00.exercises")
 
@@ -174,7 +176,36 @@ def swap(first, second):
     return fault
 
 
+def measured(claim="assert TIMES_ONE > 0", tag="proof", **changes):
+    """A claim whose margins were measured, and a fault in what was found."""
+
+    def fault(nb):
+        append(mini.code(claim, tag, jitter={}))(nb)
+        code = [c for c in nb["cells"] if c["cell_type"] == "code"]
+        number = next(k for k, c in enumerate(code) if c["source"] == claim)
+        made = margins.recipe([c["source"] for c in code], number)
+        found = {"runs": 20, "worst": 0.4, "room": 2.5, "code": made} | changes
+        found = {key: value for key, value in found.items() if value is not None}
+        code[number]["metadata"]["mtl"] = {"jitter": found} if "runs" in found else {}
+
+    return fault
+
+
+def stale(nb):
+    measured()(nb)
+    replace("TIMES_ONE = 1", "TIMES_ONE = 2")(nb)  # what the claim builds on
+
+
+def first_frame(change):
+    def fault(nb):
+        nb["metadata"]["mtl"]["frame"] = "first"
+        change(nb)
+
+    return fault
+
+
 MD, CODE = mini.markdown, mini.code
+WIDE = "0123456789" * 10
 LONG = "\n".join(["x = 1"] * 26)
 FAULTS = [
     ("valid_format", lambda nb: nb["cells"][0].pop("source"), "not a valid notebook"),
@@ -215,6 +246,20 @@ FAULTS = [
     ("no_wall_times", prints("took 40ms"), "a wall time"),
     ("no_wall_times", prints("5%| 1/20 [00:12<03:00, 2.1it/s]"), "a wall time"),
     ("no_wall_times", replace("TIMES_ONE = 1", "%time TIMES_ONE = 1"), "%time"),
+    ("no_raw_floats", prints("[0.30000000000000004]"), "0.30000000000000004"),
+    ("no_raw_floats", shows(**{"text/html": "<b>1.1234567890123</b>"}), "13 or more"),
+    ("no_raw_floats", first_frame(prints("0.30000000000000004")), "13 or more"),
+    ("no_wide_lines", prints(WIDE + "x"), "101 characters"),
+    ("no_wide_lines", shows(**{"text/plain": "a\n" + WIDE + "xy"}), "102 characters"),
+    ("room_to_spare", measured(runs=None), "not measured"),
+    ("room_to_spare", measured(runs=19), "19 runs"),
+    ("room_to_spare", measured(runs=2, room=None), "2 runs, 3 are needed"),
+    ("room_to_spare", measured(room=0.9), "room 0.9"),
+    ("room_to_spare", measured(code="0" * 8), "stale"),
+    ("room_to_spare", stale, "stale"),
+    ("room_to_spare", first_frame(measured(room=0.9)), "room 0.9"),
+    ("room_to_spare", measured("assert TIMES_ONE == 1"), "claims nothing"),
+    ("room_to_spare", measured(tag="setup"), "claims nothing"),
     ("no_warnings", prints("UserWarning: this is slow"), "UserWarning"),
     ("no_widgets", lambda nb: nb["metadata"].update(widgets={}), "metadata.widgets"),
     ("no_widgets", shows(**{"application/vnd.jupyter.widget-view+json": {}}), "widget view"),
@@ -516,6 +561,15 @@ def test_a_rule_that_cannot_be_waived_is_not(good, folder):
 
 
 ACCEPTED = [
+    ("no_raw_floats", prints("0.123456789012, 1e-12, 12345678901234, v1.2.3")),
+    ("no_wide_lines", prints(f"{WIDE}\n{WIDE}")),
+    ("no_wide_lines", shows(**{"text/plain": WIDE + "x", "image/png": mini.PNG})),
+    ("no_wide_lines", shows(**{"text/plain": WIDE + "x", "text/html": "<b>x</b>"})),
+    ("no_wide_lines", first_frame(prints(WIDE + "x"))),
+    ("room_to_spare", measured()),
+    ("room_to_spare", measured(runs=3, room=None)),
+    ("room_to_spare", first_frame(measured(runs=None))),
+    ("room_to_spare", append(CODE("assert TIMES_ONE == 1", "proof"))),
     ("no_wall_times", prints("40 min, the 1990s, 30 seeds, 3 scores, v2.0")),
     ("no_paths", prints("data/results/x.json and 3/4 and https://doi.org/home/x")),
     ("no_warnings", prints("1 warning, no problem")),

@@ -1188,7 +1188,9 @@ STUDIES = [
         run=why_bn,
         seeds=range(12),
         keys=("arm", "seed"),
-        sample=Sample({**WHY_BN, "arms": ["bn"], "learning_rates": [0.5]}, 0.02, seeds=[0]),
+        # Plain runs, and those of "bn", are chaotic: after some hundred steps another processor's
+        # rounding has grown into another path. With the noise the same path comes again.
+        sample=Sample({**WHY_BN, "arms": ["bn_shifted"], "learning_rates": [0.5]}, 0.02, seeds=[0]),
         code=[
             best_rate, MovingNoise, deep_network, _tune_deep, train_deep, settle, _is_measured,
             _finite, _mean_accuracy, _total_loss, _clean_loss, along_the_gradient, moved,
