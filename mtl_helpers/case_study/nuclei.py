@@ -25,16 +25,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from scipy import ndimage
 from torch import Tensor
 
 from mtl_helpers import files
+from mtl_helpers.case_study.pictures import (
+    all_nuclei,
+    check_picture,
+    decode,
+    existing,
+    grey_levels,
+)
+from mtl_helpers.case_study.pictures import read_labels as read_labels  # also found here
+from mtl_helpers.case_study.pictures import read_picture as read_picture
+from mtl_helpers.case_study.scores import consecutive
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip"
 MODALITIES = ("fluorescence", "stained", "brightfield")
 _OTHERWISE = "nuclei('synthetic') works without any download."
-_MEMBER = re.compile(r"(?:stage1_train/)?([^/]+)/(images|masks)/[^/]+\.png")
+_MEMBER = re.compile(  # no name begins with a dot: macOS leaves files "._name" behind
+    r"(?:stage1_train/)?([^/.][^/]*)/(images|masks)/[^/.][^/]*\.(?i:png|tiff?|jpe?g)"
+)
 _PACKED_FORMAT = 1
 
 
@@ -45,10 +57,15 @@ class Nuclei:
     Attributes:
         names: what the pictures are called.
         images: uint8 [3, H, W] each; sizes differ. Grey pictures have three equal channels.
-        labels: int32 [H, W] each: 0 is background, 1 to n are the n nuclei.
+        labels: int32 [H, W] each: 0 is background, 1 to n are the n nuclei. Gaps in the numbers
+            given are closed.
         groups: pictures with the same number are crops of one slide.
         modalities: one of ``MODALITIES``: see :func:`modality`.
         notes: what had to be repaired while reading, in words.
+
+    Raises:
+        ValueError: tuples of different lengths, a picture that is not uint8 [3, H, W], a label map
+            of another size, with fractions or with negative numbers, or an unknown modality.
     """
 
     names: tuple[str, ...]
@@ -57,6 +74,27 @@ class Nuclei:
     groups: tuple[int, ...]
     modalities: tuple[str, ...]
     notes: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        lengths = [len(part) for part in (self.images, self.labels, self.groups, self.modalities)]
+        if any(length != len(self) for length in lengths):
+            raise ValueError(
+                f"names, images, labels, groups and modalities must be of one length; found "
+                f"{len(self)}, {', '.join(map(str, lengths))}"
+            )
+        if unknown := set(self.modalities) - set(MODALITIES):
+            raise ValueError(f"unknown modality {sorted(unknown)}; use {', '.join(MODALITIES)}")
+        labels = []
+        for name, image, label in zip(self.names, self.images, self.labels, strict=True):
+            check_picture(image, f"picture {name}")
+            numbers = consecutive(label, f"the label map of picture {name}")
+            if image.shape[1:] != numbers.shape:
+                raise ValueError(
+                    f"picture {name} has {image.shape[1]}x{image.shape[2]} pixels and its label "
+                    f"map {numbers.shape[0]}x{numbers.shape[1]}; they must be of one size"
+                )
+            labels.append(torch.from_numpy(numbers))
+        object.__setattr__(self, "labels", tuple(labels))
 
     def __len__(self) -> int:
         """Give the number of pictures."""
@@ -144,7 +182,7 @@ def nuclei(
         progress: called with (pictures read, pictures in all).
 
     Raises:
-        ValueError: an unknown source, or a damaged archive.
+        ValueError: an unknown source, or a damaged archive or folder.
         FileNotFoundError: the real pictures are not there.
         ConnectionError: they could not be downloaded.
         OSError: they could not be written, the disk being full, say.
@@ -172,7 +210,7 @@ def nuclei(
     found = read_official(official, progress)
     try:
         write_packed(packed, found, origin=_stamp(official))
-    except OSError as error:
+    except (OSError, ValueError) as error:
         warnings.warn(f"the next start will be as slow as this one: {error}", stacklevel=2)
     return found
 
@@ -200,17 +238,21 @@ def read_official(path: str | Path, progress: Callable[[int, int], None] | None 
 
     ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, one mask a nucleus, with or without a leading
     ``stage1_train/``. Nothing is unpacked to the disk. Empty masks are left out, and a pixel that
-    two masks claim stays with the first; both are said in ``notes``.
+    two masks claim stays with the first; both are said in ``notes``. TIFF (and JPEG for images) is
+    read as well, see ``pictures``. Files whose names begin with a dot are passed over, links are
+    followed. Where a picture has one mask only, it may hold all nuclei: a label map or a mask that
+    is split into its connected pieces, as ``read_labels`` reads them.
 
     Args:
-        path: the archive, or a folder of that layout.
+        path: the archive, or a folder of that layout; ``~`` is expanded.
         progress: called with (pictures read, pictures in all).
 
     Raises:
         ValueError: a damaged archive, a member that points outside, no pictures, a picture without
             masks, or a mask of another size; the message names it.
+        FileNotFoundError: there is no such archive or folder, or a link leads nowhere.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     names, read = _members(path)
     pictures: dict[str, dict[str, list[str]]] = {}
     for name in names:
@@ -227,11 +269,12 @@ def read_official(path: str | Path, progress: Callable[[int, int], None] | None 
             raise ValueError(
                 f"picture {key} in {path.name} has {len(parts['images'])} images and "
                 f"{len(parts['masks'])} masks; one image and at least one mask are needed. "
-                f"Get the archive again from {URL}"
+                f"Get the archive again from {URL}, or correct the folder {key}"
             )
-        images.append(_rgb(_decode(read(parts["images"][0]), key)))
-        masks = ((name, _decode(read(name), name)) for name in sorted(parts["masks"]))
-        label, said = _label_map(key, images[-1].shape[:2], masks)
+        name = parts["images"][0]
+        images.append(grey_levels(decode(read(name), name), name))
+        masks = ((name, decode(read(name), name, raw=True)) for name in sorted(parts["masks"]))
+        label, said = _label_map(key, images[-1].shape[:2], masks, single=len(parts["masks"]) == 1)
         labels.append(label)
         notes += said
         if progress is not None:
@@ -250,10 +293,10 @@ def read_official(path: str | Path, progress: Callable[[int, int], None] | None 
 def _members(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     """List the files of an archive or a folder, and give a function that reads one."""
     if path.is_dir():
-        names = [p.relative_to(path).as_posix() for p in path.rglob("*.png")]
-        return names, lambda name: (path / name).read_bytes()
+        names = [p.relative_to(path).as_posix() for p in _files(path)]
+        return names, lambda name: existing(path / name).read_bytes()
     try:
-        archive = zipfile.ZipFile(path)
+        archive = zipfile.ZipFile(existing(path, "archive or folder"))
         names = archive.namelist()
     except (zipfile.BadZipFile, EOFError) as error:
         raise ValueError(
@@ -275,45 +318,36 @@ def _members(path: Path) -> tuple[list[str], Callable[[str], bytes]]:
     return names, read
 
 
-def _decode(content: bytes, name: str) -> np.ndarray:
-    try:
-        return np.asarray(Image.open(io.BytesIO(content)))
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{name} is not a readable picture ({error})") from error
-
-
-def _rgb(pixels: np.ndarray) -> np.ndarray:
-    """Bring grey, RGB or RGBA values of 8 or 16 bits to uint8 [H, W, 3]."""
-    if pixels.dtype != np.uint8:  # 16 bits are rarely used to the full; single pixels may be hot
-        low, high = np.percentile(pixels, (0.1, 99.9))
-        spread = (pixels - low) * (255 / max(high - low, 1))
-        pixels = np.clip(spread, 0, 255).round().astype(np.uint8)
-    if pixels.ndim == 2:
-        pixels = pixels[..., None]
-    if pixels.shape[2] in (1, 2):  # grey, grey with transparency
-        return np.repeat(pixels[..., :1], 3, axis=2)
-    return np.ascontiguousarray(pixels[..., :3])
+def _files(folder: Path) -> list[Path]:
+    """List the files of the official layout in a folder; folders that are links are followed."""
+    for place in (*folder.glob("*"), *folder.glob("*/*")):
+        if not place.exists():
+            raise FileNotFoundError(f"{place} is a link to {place.readlink()}, which is not there")
+    tops = ("", "stage1_train/")
+    return [p for top in tops for kind in ("images", "masks") for p in folder.glob(f"{top}*/{kind}/*")]
 
 
 def _label_map(
-    key: str, shape: tuple[int, int], masks: Iterable[tuple[str, np.ndarray]]
+    key: str, shape: tuple[int, int], masks: Iterable[tuple[str, np.ndarray]], *, single: bool
 ) -> tuple[np.ndarray, list[str]]:
     """Number the masks of one picture: int32 [H, W], and what had to be repaired."""
-    label, count, empty, doubled = np.zeros(shape, np.int32), 0, 0, 0
+    label, count, empty, doubled, notes = np.zeros(shape, np.int32), 0, 0, 0, []
     for name, mask in masks:
-        inside = (mask if mask.ndim == 2 else mask[..., :3].max(axis=2)) > 0
-        if inside.shape != shape:
+        if mask.shape[:2] != shape:
             raise ValueError(
-                f"the mask {name} has {inside.shape[0]}x{inside.shape[1]} pixels, its picture "
-                f"{shape[0]}x{shape[1]}; get the archive again from {URL}"
+                f"the mask {name} has {mask.shape[0]}x{mask.shape[1]} pixels, its picture "
+                f"{shape[0]}x{shape[1]}; get the archive again from {URL}, or save the mask in the "
+                "picture's size"
             )
+        if single and (found := all_nuclei(mask, name)).max() > 1:
+            return found, [f"{key}: one mask holds all {found.max()} nuclei"]
+        inside = (mask if mask.ndim == 2 else mask.max(axis=2)) > 0
         free = inside & (label == 0)
         doubled += int(inside.sum() - free.sum())
         empty += not free.any()
         if free.any():
             count += 1
             label[free] = count
-    notes = []
     if empty:
         notes.append(f"{key}: {empty} empty masks left out")
     if doubled:
@@ -369,9 +403,7 @@ def _continues(last: np.ndarray, first: np.ndarray) -> np.ndarray:
 def _stamp(path: Path) -> str:
     """Give a hash of what an archive or folder lists, by which a packed form is known to fit."""
     if path.is_dir():
-        listed = sorted(
-            (p.relative_to(path).as_posix(), p.stat().st_size) for p in path.rglob("*.png")
-        )
+        listed = sorted((p.relative_to(path).as_posix(), p.stat().st_size) for p in _files(path))
     else:
         try:
             with zipfile.ZipFile(path) as archive:
@@ -396,6 +428,7 @@ def write_packed(path: str | Path, data: Nuclei, *, origin: str = "") -> Path:
         ValueError: a picture holds more than 65,535 nuclei.
         OSError: see ``files.open_whole``.
     """
+    path = Path(path).expanduser()
     index = {
         "format": _PACKED_FORMAT,
         "origin": origin,
@@ -407,12 +440,15 @@ def write_packed(path: str | Path, data: Nuclei, *, origin: str = "") -> Path:
         archive.writestr("index.json", json.dumps(index))
         for i, (image, label) in enumerate(zip(data.images, data.labels, strict=True)):
             if int(label.max()) > 65_535:
-                raise ValueError(f"picture {data.names[i]} has more than 65,535 nuclei")
+                raise ValueError(
+                    f"picture {data.names[i]} has more than 65,535 nuclei, too many for a packed "
+                    "file; leave it out of what is packed"
+                )
             grey = bool((image == image[:1]).all())
             pixels = image[0].numpy() if grey else image.permute(1, 2, 0).contiguous().numpy()
             archive.writestr(f"{i}.image.png", _png(pixels))
             archive.writestr(f"{i}.labels.png", _png(label.numpy().astype(np.uint16)))
-    return Path(path)
+    return path
 
 
 def read_packed(path: str | Path) -> tuple[Nuclei, str]:
@@ -422,15 +458,21 @@ def read_packed(path: str | Path) -> tuple[Nuclei, str]:
         ValueError: the file is cut off or something else; the message says what to do.
         OSError: it is not there or may not be read.
     """
-    path = Path(path)
+    path = existing(path, "packed file")
     try:
         with zipfile.ZipFile(path) as archive:
             index = json.loads(archive.read("index.json"))
             if index["format"] != _PACKED_FORMAT:
                 raise ValueError(f"format {index['format']}, expected {_PACKED_FORMAT}")
             count = len(index["names"])
-            images = [_rgb(_decode(archive.read(f"{i}.image.png"), "")) for i in range(count)]
-            labels = [_decode(archive.read(f"{i}.labels.png"), "") for i in range(count)]
+            images = [
+                grey_levels(decode(archive.read(name), name), name)
+                for name in (f"{i}.image.png" for i in range(count))
+            ]
+            labels = [
+                decode(archive.read(name), name, raw=True)
+                for name in (f"{i}.labels.png" for i in range(count))
+            ]
     except (zipfile.BadZipFile, KeyError, EOFError, ValueError) as error:
         raise ValueError(
             f"{path} is not a packed set of nuclei ({error}); delete it, it is made again from the "
@@ -449,48 +491,6 @@ def _png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=False, compress_level=6)
     return buffer.getvalue()
-
-
-def read_picture(path: str | Path) -> Tensor:
-    """Read a picture of one's own: PNG, TIFF or JPEG, grey or RGB, 8 or 16 bits a channel.
-
-    Sixteen bits are stretched: the 0.1th percentile becomes 0, the 99.9th 255, so that a few hot
-    pixels do not darken all others.
-
-    Returns:
-        uint8 [3, H, W].
-
-    Raises:
-        OSError: there is no such file, or it may not be read.
-        ValueError: it is no such picture; the message says what was found.
-    """
-    path = Path(path)
-    content = path.read_bytes()
-    try:
-        with Image.open(io.BytesIO(content)) as image:
-            kind, mode, frames = image.format, image.mode, getattr(image, "n_frames", 1)
-            if mode == "P":  # colours by number
-                image = image.convert("RGB")
-                mode = "RGB"
-            pixels = np.asarray(image)
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError) as error:
-        raise ValueError(
-            f"{path.name} is not a readable picture ({error}); give a PNG, TIFF or JPEG file"
-        ) from error
-    except Image.DecompressionBombError as error:
-        raise ValueError(f"{path.name} is too large ({error}); cut it into pieces") from error
-    if kind not in ("PNG", "TIFF", "JPEG") or frames != 1:
-        raise ValueError(
-            f"{path.name} is a {kind} with {frames} frame(s); give a single PNG, TIFF or JPEG "
-            "picture (of a stack, save one plane)"
-        )
-    if mode not in ("1", "L", "LA", "RGB", "RGBA", "I;16", "I;16B", "I"):
-        raise ValueError(
-            f"{path.name} has pixels of kind {mode!r}; give grey or RGB with 8 or 16 bits a channel"
-        )
-    if mode == "1":
-        pixels = pixels.astype(np.uint8) * 255
-    return torch.tensor(_rgb(pixels)).permute(2, 0, 1).contiguous()
 
 
 # ------------------------------------------------------------------------------ drawn pictures

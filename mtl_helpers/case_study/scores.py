@@ -157,11 +157,31 @@ def _pairs(hit: np.ndarray) -> int:
     return int(hit[linear_sum_assignment(hit, maximize=True)].sum())
 
 
+def consecutive(labels: ArrayLike | Tensor, what: str = "the label map") -> np.ndarray:
+    """Close the gaps in the numbers of a label map.
+
+    Args:
+        labels: [H, W] of whole numbers of any size: 0 is background, each other one a nucleus.
+        what: a name for messages.
+
+    Returns:
+        int32 [H, W]: 0 where it was, and 1 to n in the order of the numbers.
+
+    Raises:
+        ValueError: fractions, negative numbers, or another shape.
+    """
+    values = _label_map(what, labels)
+    there, places = _numbered(values)
+    numbers = np.where(there > 0, np.cumsum(there > 0), 0).astype(np.int32)
+    return numbers[places].reshape(values.shape)
+
+
 def _numbered(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Give the labels that come, in order, and each pixel's place among them."""
-    flat = labels.ravel().astype(np.int64)
+    flat = labels.ravel()
     if not flat.size or flat.max() > 4 * flat.size:  # numbers too large to count by
         return np.unique(flat, return_inverse=True)
+    flat = flat.astype(np.int64)
     there = np.bincount(flat) > 0
     return np.flatnonzero(there), (np.cumsum(there) - 1)[flat]
 
@@ -171,10 +191,14 @@ def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
 
 
 def _label_map(what: str, labels: ArrayLike | Tensor) -> np.ndarray:
-    values = labels.cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if isinstance(labels, Tensor):
+        labels = labels.detach().cpu()
+        labels = (labels.double() if labels.is_floating_point() else labels).numpy()
+    values = np.asarray(labels)
     if values.ndim != 2 or values.dtype.kind not in "iu" or (values.size and values.min() < 0):
         raise ValueError(
             f"{what} must be a label map [H, W] of whole numbers from 0 up; found shape "
             f"{values.shape}, type {values.dtype}"
+            + (f", smallest {values.min()}" if values.dtype.kind in "iuf" and values.size else "")
         )
     return values
