@@ -25,7 +25,8 @@ class Tiles:
 
     Attributes:
         images: uint8 [N, 3, S, S], stretched (``model.stretched``).
-        labels: int16 [N, S, S]; numbers are of the whole picture.
+        labels: int16 [N, S, S], int32 where a picture has more than 32,766 nuclei; numbers are of
+            the whole picture.
         distance: uint8 [N, 1, S, S]: 255 is the deepest pixel of a nucleus.
         modality: int64 [N].
     """
@@ -66,6 +67,7 @@ def tiles(data: Nuclei, size: int = 256) -> Tiles:
     if not len(data):
         raise ValueError("tiles needs at least one picture; found none")
     images, labels, distances, kinds = [], [], [], []
+    many = max(int(label.max()) for label in data.labels) >= torch.iinfo(torch.int16).max
     for name, image, label, kind in zip(
         data.names, data.images, data.labels, data.modalities, strict=True
     ):
@@ -85,7 +87,7 @@ def tiles(data: Nuclei, size: int = 256) -> Tiles:
                 piece = layers[:, top : top + size, left : left + size]
                 images.append(piece[:3].to(torch.uint8))
                 distances.append(piece[3:4].to(torch.uint8))
-                labels.append(piece[4].to(torch.int16))
+                labels.append(piece[4].to(torch.int32 if many else torch.int16))
                 kinds.append(MODALITIES.index(kind))
     return Tiles(
         torch.stack(images), torch.stack(labels), torch.stack(distances), torch.tensor(kinds)
@@ -168,7 +170,7 @@ def make_batch(
         mode="nearest",
         padding_mode="reflection",
         align_corners=False,
-    )[:, 0].to(torch.int16)
+    )[:, 0].to(part.labels.dtype)
     pictures = as_input(layers[:, :3])
     if how.light or how.noise:
         grey = (part.images[:, 1:] ^ part.images[:, :1]).flatten(1).amax(1) == 0  # equal channels

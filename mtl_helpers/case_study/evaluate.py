@@ -13,7 +13,7 @@ from mtl_helpers.case_study import targets
 from mtl_helpers.case_study.instances import GRID, LEVELS, WAYS, separate
 from mtl_helpers.case_study.model import predict
 from mtl_helpers.case_study.nuclei import MODALITIES, Nuclei
-from mtl_helpers.case_study.scores import THRESHOLDS, boundary_f1, match
+from mtl_helpers.case_study.scores import THRESHOLDS, boundary_f1, consecutive, match
 
 Models = nn.Module | Sequence[nn.Module] | Callable[[Tensor], Mapping[str, Tensor]]
 
@@ -112,6 +112,7 @@ def measure(
     levels: Mapping[str, float] | None = None,
 ) -> dict[str, Any]:
     """Measure what was predicted for one picture: see :func:`evaluate`."""
+    label = torch.from_numpy(consecutive(label))
     row: dict[str, Any] = {"modality": modality, "nuclei": int(label.max()), "ap": {}, "f1": {}}
     for way in possible_ways(maps) if ways is None else ways:
         found = match(separate(maps, way, levels=levels), label)

@@ -14,8 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl_helpers.case_study.pictures import check_picture
 from mtl_helpers.case_study.tiling import in_tiles
+from mtl_helpers.datasets.pictures import check_picture
 from mtl_helpers.models.base import MultiTaskModel, by_task
 
 DENSE = ("foreground", "boundary", "distance")  # one number a pixel
@@ -179,12 +179,15 @@ def predict(
         for module in modes:  # an exported module refuses eval()
             module.training = False
         if height * width <= at_once:
-            outputs, area = model(inputs((slice(0, sides[0]), slice(0, sides[1])))), math.prod(sides)
+            outputs, area = (
+                model(inputs((slice(0, sides[0]), slice(0, sides[1])))),
+                math.prod(sides),
+            )
             outputs = {n: v[0, 0] if n in DENSE else v[0] for n, v in outputs.items()}
         else:
             around = receptive_field(step.bit_length()) // 2 + step // 2
             around += -around % step
-            inner = max(int((at_once / 9) ** 0.5) - 2 * around, step) // step * step
+            inner = max(int((at_once / 9) ** 0.5) - 2 * around, 8 * step) // step * step
             outputs, area = in_tiles(
                 model, inputs, sides, step=step, around=around, inner=inner, dense=DENSE
             )
@@ -214,7 +217,7 @@ def stretched(picture: Tensor, low: float = 1.0, high: float = 99.8) -> Tensor:
         ValueError: it is no such picture.
     """
     check_picture(picture)
-    blocks = picture.split(512, dim=1)  # one at a time, to spare memory
+    blocks = picture.split(256, dim=1)  # one at a time, to spare memory
     counts = sum(torch.bincount(block.flatten(), minlength=256) for block in blocks)
     counts = counts.double().cumsum(0)
     total = float(counts[-1])
@@ -222,7 +225,10 @@ def stretched(picture: Tensor, low: float = 1.0, high: float = 99.8) -> Tensor:
     bright = int((counts >= high / 100 * total).nonzero()[0])
     values = (torch.arange(256.0, device=picture.device) - dark) * (255 / max(bright - dark, 1))
     values = values.clamp(0, 255).round().to(torch.uint8)
-    return torch.cat([values[block.int()] for block in blocks], dim=1)
+    found = torch.empty_like(picture)
+    for block, new in zip(blocks, found.split(256, dim=1), strict=True):
+        new.copy_(values[block.int()])
+    return found
 
 
 def as_input(pictures: Tensor) -> Tensor:

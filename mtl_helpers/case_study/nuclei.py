@@ -27,19 +27,13 @@ import numpy as np
 import torch
 from PIL import Image
 from scipy import ndimage
+from skimage import measure
 from torch import Tensor
 
 from mtl_helpers import files
-from mtl_helpers.case_study.pictures import (
-    all_nuclei,
-    check_picture,
-    decode,
-    existing,
-    grey_levels,
-)
-from mtl_helpers.case_study.pictures import read_labels as read_labels  # also found here
-from mtl_helpers.case_study.pictures import read_picture as read_picture
 from mtl_helpers.case_study.scores import consecutive
+from mtl_helpers.datasets.pictures import check_picture, decode, existing, grey_levels
+from mtl_helpers.datasets.pictures import read_picture as read_picture  # found here too
 
 URL = "https://data.broadinstitute.org/bbbc/BBBC038/stage1_train.zip"
 MODALITIES = ("fluorescence", "stained", "brightfield")
@@ -239,9 +233,9 @@ def read_official(path: str | Path, progress: Callable[[int, int], None] | None 
     ``<id>/images/<id>.png`` and ``<id>/masks/*.png``, one mask a nucleus, with or without a leading
     ``stage1_train/``. Nothing is unpacked to the disk. Empty masks are left out, and a pixel that
     two masks claim stays with the first; both are said in ``notes``. TIFF (and JPEG for images) is
-    read as well, see ``pictures``. Files whose names begin with a dot are passed over, links are
-    followed. Where a picture has one mask only, it may hold all nuclei: a label map or a mask that
-    is split into its connected pieces, as ``read_labels`` reads them.
+    read as well, see ``datasets.pictures``. Files whose names begin with a dot are passed over,
+    links are followed. Where a picture has one mask only, it may hold all nuclei: a label map, or a
+    mask that is split into its connected pieces, as ``read_labels`` reads them.
 
     Args:
         path: the archive, or a folder of that layout; ``~`` is expanded.
@@ -324,7 +318,9 @@ def _files(folder: Path) -> list[Path]:
         if not place.exists():
             raise FileNotFoundError(f"{place} is a link to {place.readlink()}, which is not there")
     tops = ("", "stage1_train/")
-    return [p for top in tops for kind in ("images", "masks") for p in folder.glob(f"{top}*/{kind}/*")]
+    return [
+        p for top in tops for kind in ("images", "masks") for p in folder.glob(f"{top}*/{kind}/*")
+    ]
 
 
 def _label_map(
@@ -491,6 +487,52 @@ def _png(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=False, compress_level=6)
     return buffer.getvalue()
+
+
+def read_labels(path: str | Path, *, page: int | None = None) -> Tensor:
+    """Read all nuclei of a picture from one file: a label map, or a single mask.
+
+    In a label map each number above 0 is a nucleus; gaps in the numbers are closed. A mask, where
+    all pixels above 0 have one value, is split into its connected pieces (also across corners):
+    nuclei that touch become one.
+
+    Args:
+        path: a PNG or TIFF file; ``~`` and links are followed.
+        page: which page of a file of several, counted from 0.
+
+    Returns:
+        int32 [H, W]: 0 is background, 1 to n are the nuclei.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        OSError: it is a folder, or may not be read.
+        ValueError: it has colours, fractions or negative numbers, is a mask with soft edges, or no
+            picture at all; the message says what to do.
+    """
+    path = existing(path)
+    with open(path, "rb") as file:
+        return torch.from_numpy(all_nuclei(decode(file, path.name, page=page, raw=True), path.name))
+
+
+def all_nuclei(values: np.ndarray, name: str) -> np.ndarray:
+    """Turn what ``decode`` gives into a label map: see :func:`read_labels`."""
+    if values.ndim == 3 and (values != values[..., :1]).any():
+        raise ValueError(
+            f"{name} has colours, and nuclei are told apart by numbers; save the label map as a "
+            "grey picture of 16 bits"
+        )
+    values = values if values.ndim == 2 else values[..., 0]
+    numbers = consecutive(values.astype(np.uint8) if values.dtype == bool else values, name)
+    pieces, count = measure.label(numbers, connectivity=2), int(numbers.max(initial=0))
+    if count <= 1:
+        return pieces.astype(np.int32)
+    if pieces.max() > 2 * count:
+        raise ValueError(
+            f"{name} has {count} different numbers in {pieces.max()} pieces, so they do not number "
+            "nuclei. Of a mask with soft edges or of classes, save pixels > threshold as a mask "
+            "of two values"
+        )
+    return numbers
 
 
 # ------------------------------------------------------------------------------ drawn pictures

@@ -13,6 +13,8 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from mtl_helpers.case_study.scores import consecutive
+
 
 def foreground(labels: Tensor) -> Tensor:
     """Say which pixels are in a nucleus: labels [B, H, W] -> 0 or 1, [B, 1, H, W] float32."""
@@ -25,7 +27,11 @@ def boundary(labels: Tensor) -> Tensor:
     A pixel of a nucleus is on its border when one of its 8 neighbours is background or belongs to
     another nucleus; a background pixel when its neighbours belong to two nuclei. Beyond the
     picture's edge nothing is known, so the edge is no border.
+
+    Raises:
+        ValueError: labels of another shape, or with fractions.
     """
+    labels = _maps(labels)
     nucleus = labels > 0
     highest = _around(labels, torch.maximum)
     nowhere = torch.iinfo(labels.dtype).max
@@ -51,6 +57,17 @@ def _around(values: Tensor, pick: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
     return values
 
 
+def _maps(labels: Tensor) -> Tensor:
+    """Refuse what are no label maps; make unsigned numbers, which few operations know, signed."""
+    if labels.ndim != 3 or labels.is_floating_point() or labels.dtype == torch.bool:
+        raise ValueError(
+            f"labels must be label maps [B, H, W] of whole numbers; found {labels.dtype} "
+            f"{list(labels.shape)} (one map is made a batch by label[None])"
+        )
+    unsigned = labels.dtype in (torch.uint16, torch.uint32, torch.uint64)
+    return labels.to(torch.int64) if unsigned else labels
+
+
 def distance(label: np.ndarray | Tensor) -> np.ndarray:
     """Give each pixel's distance to the edge of its nucleus, the deepest pixel being 1.
 
@@ -63,8 +80,11 @@ def distance(label: np.ndarray | Tensor) -> np.ndarray:
 
     Returns:
         float32 [H, W]: 0 in the background, above 0 up to 1 in every nucleus.
+
+    Raises:
+        ValueError: another shape, fractions or negative numbers.
     """
-    numbers = label.cpu().numpy() if isinstance(label, Tensor) else np.asarray(label)
+    numbers = consecutive(label)
     found = np.zeros(numbers.shape, np.float32)
     height, width = numbers.shape
     for k, box in enumerate(ndimage.find_objects(numbers), start=1):
@@ -80,9 +100,16 @@ def distance(label: np.ndarray | Tensor) -> np.ndarray:
 
 
 def count(labels: Tensor) -> Tensor:
-    """Count the nuclei of which any pixel is there: [B, H, W] -> [B] float32."""
-    flat = labels.flatten(1).long()
+    """Count the nuclei of which any pixel is there: [B, H, W] -> [B] float32.
+
+    Raises:
+        ValueError: labels of another shape, or with fractions.
+    """
+    flat = _maps(labels).flatten(1).long()
     high = int(flat.max()) + 1
+    if high > flat.numel():  # numbers too large to count by
+        sizes = [len(row[row > 0].unique()) for row in flat]
+        return torch.tensor(sizes, dtype=torch.float32, device=flat.device)
     places = flat + high * torch.arange(len(flat), device=flat.device)[:, None]
     there = torch.zeros(len(flat) * high, dtype=torch.bool, device=flat.device)
     there[places.flatten()] = True

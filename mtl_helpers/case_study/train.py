@@ -174,7 +174,8 @@ def train(
             "processes do not share; use a weighted sum, or one process"
         )
     run = _Run(settings, data, valid, fabric)
-    path = None if folder is None else Path(folder) / "checkpoint.pt"
+    folder = None if folder is None else Path(folder).expanduser()
+    path = None if folder is None else folder / "checkpoint.pt"
     if path is not None and path.exists():
         run.load(path)
     writer = _writer(folder, run.step) if folder is not None and fabric.is_global_zero else None

@@ -121,17 +121,98 @@ def test_empty_and_overlapping_masks_are_repaired_and_said(tmp_path):
 
 def test_masks_of_several_channels(tmp_path):
     content = members()
-    content["bb/masks/m1.png"] = png(
+    content["bb/masks/m1.png"] = coloured = png(
         np.dstack([mask(0, 0, 2, 2), mask(0, 0, 1, 1), mask(0, 0, 1, 1), np.full((20, 24), 255)])
     )
-    assert int(read_official(archive(tmp_path / "a.zip", content)).labels[1].sum()) == 4
+    content["bb/masks/m2.png"] = png(mask(9, 9, 10, 10))
+    assert int((read_official(archive(tmp_path / "a.zip", content)).labels[1] == 1).sum()) == 4
+    content = {**members(), "bb/masks/m1.png": coloured}  # all nuclei in one file, by colours?
+    with pytest.raises(ValueError, match="bb/masks/m1.png has colours.*label map as a grey"):
+        read_official(archive(tmp_path / "a.zip", content))
+
+
+def folder_of(path, content):
+    for name, value in content.items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_bytes(value)
+    return path
+
+
+def test_one_mask_for_all_nuclei(tmp_path):
+    both = mask(2, 2, 6, 7) + mask(10, 3, 15, 9)
+    numbers = mask(2, 2, 6, 7) / 255 * 7 + mask(6, 2, 9, 7) / 255 * 200  # they touch
+    content = {"aa/images/a.png": png(picture(0)), "bb/images/b.png": png(picture(1))}
+    content |= {"aa/masks/all.png": png(both), "bb/masks/all.png": png(numbers)}
+    found = read_official(archive(tmp_path / "a.zip", content))
+    assert found.notes == ("aa: one mask holds all 2 nuclei", "bb: one mask holds all 2 nuclei")
+    assert [label.unique().tolist() for label in found.labels] == [[0, 1, 2]] * 2
+    assert int((found.labels[0] == 2).sum()) == 30 and int((found.labels[1] == 1).sum()) == 20
+    content["bb/masks/all.png"] = png(mask(0, 0, 0, 0))
+    found = read_official(archive(tmp_path / "b.zip", content))
+    assert found.notes[1] == "bb: 1 empty masks left out"
+
+
+def test_linked_folders_and_what_macos_leaves_behind(tmp_path):
+    store = folder_of(tmp_path / "store", members())
+    top = tmp_path / "set"
+    (top / "cc" / "images").mkdir(parents=True)
+    (top / "bb").symlink_to(store / "bb")
+    (top / "aa").mkdir()
+    (top / "aa" / "images").symlink_to(store / "aa" / "images")
+    (top / "aa" / "masks").mkdir()
+    for name in ("m1.png", "m2.png"):
+        (top / "aa" / "masks" / name).symlink_to(store / "aa" / "masks" / name)
+    for place in ("aa/images/._aa.png", "aa/masks/._m1.png", "bb/._images", "._aa"):
+        (top / place).write_bytes(b"\0\5\26\7")
+    (top / "bb" / "images" / ".DS_Store").write_bytes(b"x")
+    (top / "bb" / "back").symlink_to(top)  # a circle
+    assert same(read_official(top), read_official(archive(tmp_path / "a.zip", members())))
+    hidden = {**members(), "aa/images/._aa.png": b"x", "aa/masks/._m1.png": b"x"}
+    assert same(read_official(top), read_official(archive(tmp_path / "b.zip", hidden)))
+    (top / "dd").symlink_to(tmp_path / "gone")
+    with pytest.raises(FileNotFoundError, match=r"set/dd is a link to .*gone, which is not there"):
+        read_official(top)
+    (top / "dd").unlink()
+    (top / "aa" / "masks" / "m3.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(FileNotFoundError, match=r"no picture .*aa/masks/m3.png"):
+        read_official(top)
+
+
+def test_home_and_missing_archives(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    archive(tmp_path / "a.zip", members())
+    found = read_official("~/a.zip")
+    assert same(read_packed(write_packed("~/p.zip", found))[0], found)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.zip", "p.zip"]
+    for read in (read_official, read_packed):
+        with pytest.raises(FileNotFoundError, match=r"there is no .*b.zip.*did you mean [ap].zip"):
+            read("~/b.zip")
+
+
+def test_the_official_layout_with_other_kinds_of_files(tmp_path):
+    """Palette, 1-bit and 16-bit pictures, TIFF and JPEG, as read_picture reads them."""
+    import tifffile
+
+    deep = np.linspace(0, 4000, 480).reshape(20, 24).astype(np.uint16)
+    store = folder_of(tmp_path / "f", members())
+    (store / "aa/images/aa.png").unlink()
+    (store / "bb/images/bb.png").unlink()
+    tifffile.imwrite(store / "aa/images/aa.TIF", np.dstack([deep] * 3), photometric="rgb")
+    for mode in ("P", "1"):
+        Image.fromarray(picture(1).astype(np.uint8)).convert(mode).save(store / "bb/images/b.png")
+        found = read_official(store)
+        for i, name in enumerate(("aa/images/aa.TIF", "bb/images/b.png")):
+            assert torch.equal(found.images[i], read_picture(store / name))
+    Image.fromarray(mask(0, 0, 4, 4).astype(np.uint8)).save(store / "bb/masks/m1.jpg")
+    with pytest.raises(ValueError, match="bb/masks/m1.jpg is a JPEG, which changes numbers"):
+        read_official(store)
 
 
 FAULTS = [
     ({"aa/masks/m1.png": None, "aa/masks/m2.png": None}, "picture aa .* 1 images and 0 masks"),
     ({"aa/images/aa.png": None}, "picture aa in a.zip has 0 images and 2 masks"),
     ({"aa/masks/m1.png": png(mask(0, 0, 1, 1, shape=(5, 5)))}, "mask aa/masks/m1.png has 5x5"),
-    ({"aa/images/aa.png": b"no picture"}, "aa is not a readable picture"),
+    ({"aa/images/aa.png": b"no picture"}, "aa.png is not a readable picture"),
     ({"aa/masks/m1.png": png(mask(0, 0, 3, 3))[:40]}, "m1.png is not a readable picture"),
     ({"../../evil.png": b"x"}, "refused: its member '../../evil.png' points outside"),
     ({"/etc/evil.png": b"x"}, "points outside"),
@@ -265,10 +346,50 @@ def test_packed_without_loss(tmp_path):
         warnings.simplefilter("error")
         back, origin = read_packed(path)
     assert same(drawn, back) and back.notes == ("a",) and origin == "here"
-    huge = Nuclei(("x",), (drawn.images[0],), (drawn.labels[0] + 70_000,), (0,), ("stained",))
-    with pytest.raises(ValueError, match="picture x has more than 65,535 nuclei"):
+    image, label = torch.zeros(3, 270, 270, dtype=torch.uint8), torch.arange(270**2).view(270, 270)
+    huge = Nuclei(("x",), (image,), (label,), (0,), ("stained",))
+    with pytest.raises(ValueError, match="picture x has more than 65,535 nuclei.*leave it out"):
         write_packed(tmp_path / "q.zip", huge)
     assert not (tmp_path / "q.zip").exists()
+
+
+def test_label_maps_are_numbered_from_one(tmp_path):
+    drawn = draw_nuclei(1, 64)
+    true, most = drawn.labels[0], int(drawn.labels[0].max())
+    for step, kind in ((3, torch.int32), (40_000, torch.int64), (10**12, torch.int64)):
+        other = Nuclei(drawn.names, drawn.images, (true.to(kind) * step,), (0,), drawn.modalities)
+        assert torch.equal(other.labels[0], true) and other.labels[0].dtype == torch.int32
+        assert repr(other) == repr(drawn) == f"Nuclei(1 pictures, {most} nuclei, 1 groups)"
+        assert summary(other) == summary(drawn)
+        assert same(read_packed(write_packed(tmp_path / "p.zip", other))[0], drawn)
+    other = Nuclei(drawn.names, drawn.images, (true.numpy().astype(np.uint16) * 9,), (0,),
+                   drawn.modalities)  # fmt: skip
+    assert torch.equal(other.labels[0], true)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"labels": lambda n: (n.labels[0].float(),)}, "label map of picture drawn-0-0000 must be"),
+        ({"labels": lambda n: (n.labels[0] - 1,)}, "whole numbers from 0 up.*smallest -1"),
+        ({"labels": lambda n: (n.labels[0] > 0,)}, "found shape .*bool"),
+        ({"labels": lambda n: (n.labels[0][:9],)}, "drawn-0-0000 has 64x64 pixels and its .* 9x64"),
+        ({"labels": lambda n: ()}, "must be of one length; found 1, 1, 0, 1, 1"),
+        (
+            {"images": lambda n: (n.images[0] / 255,)},
+            "must be a uint8 tensor .*found torch.float32",
+        ),
+        ({"images": lambda n: (n.images[0][0],)}, r"found torch.uint8 \[64, 64\]"),
+        ({"images": lambda n: (n.images[0].numpy(),)}, r"found uint8 \[3, 64, 64\]"),
+        ({"modalities": lambda n: ("x-ray",)}, r"unknown modality \['x-ray'\]; use fluorescence"),
+    ],
+)
+def test_nuclei_refuses_what_does_not_fit(change, words):
+    drawn = draw_nuclei(1, 64)
+    names = ("names", "images", "labels", "groups", "modalities")
+    parts = {name: getattr(drawn, name) for name in names}
+    with pytest.raises(ValueError, match=words):
+        Nuclei(**{**parts, **{name: make(drawn) for name, make in change.items()}})
 
 
 def grouped(count=60, size=3):
@@ -431,16 +552,10 @@ def test_what_is_no_picture_of_nuclei(tmp_path):
     (tmp_path / "text.png").write_text("hello")
     with pytest.raises(ValueError, match=r"text.png is not a readable picture .*give a PNG, TIFF"):
         read_picture(tmp_path / "text.png")
-    Image.fromarray(picture(3).astype(np.uint8)).save(tmp_path / "x.bmp")
-    with pytest.raises(ValueError, match=r"x.bmp is a BMP with 1 frame"):
-        read_picture(tmp_path / "x.bmp")
     frames = [Image.fromarray(picture(i).astype(np.uint8)) for i in range(3)]
     frames[0].save(tmp_path / "stack.tiff", save_all=True, append_images=frames[1:])
-    with pytest.raises(ValueError, match=r"TIFF with 3 frame\(s\).*save one plane"):
+    with pytest.raises(ValueError, match=r"stack.tiff holds 3 pages.*or save that page by itself"):
         read_picture(tmp_path / "stack.tiff")
-    Image.fromarray(np.ones((4, 4), np.float32)).save(tmp_path / "f.tiff")
-    with pytest.raises(ValueError, match=r"pixels of kind 'F'"):
-        read_picture(tmp_path / "f.tiff")
     whole = png(picture(3))
     (tmp_path / "cut.png").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match="cut.png is not a readable picture"):
@@ -459,9 +574,8 @@ def test_the_real_pictures(real_data_folder):
     assert len(keys) >= 500
     for key in keys[:3]:
         (image,) = (name for name in names if f"{key}/images/" in name and name.endswith(".png"))
-        pixels = source._rgb(source._decode(read(image), key))
+        pixels = source.grey_levels(source.decode(read(image), key), key)
         masks = [name for name in names if f"{key}/masks/" in name and name.endswith(".png")]
-        label, _ = source._label_map(
-            key, pixels.shape[:2], ((name, source._decode(read(name), name)) for name in masks)
-        )
+        each = ((name, source.decode(read(name), name, raw=True)) for name in masks)
+        label, _ = source._label_map(key, pixels.shape[:2], each, single=len(masks) == 1)
         assert min(pixels.shape[:2]) >= 256 and label.max() == len(masks)

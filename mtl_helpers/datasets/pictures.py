@@ -32,13 +32,10 @@ from typing import BinaryIO
 import numpy as np
 import tifffile
 import torch
-from PIL import Image
-from skimage import measure
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
-from mtl_helpers.case_study.scores import consecutive
-
-KINDS = ("PNG", "TIFF", "JPEG", "MPO", "BMP", "GIF", "WEBP")
+KINDS = ("PNG", "TIFF", "JPEG", "BMP", "GIF", "WEBP")
 LARGEST = 178_956_970  # pixels; Pillow takes no more, so that a tiny file cannot fill the memory
 _TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _ALPHA = (1, 2)  # what a TIFF calls a channel of transparency
@@ -65,32 +62,7 @@ def read_picture(path: str | Path, *, page: int | None = None) -> Tensor:
     path = existing(path)
     with open(path, "rb") as file:
         values = decode(file, path.name, page=page)
-    return torch.from_numpy(grey_levels(values, path.name)).permute(2, 0, 1).contiguous()
-
-
-def read_labels(path: str | Path, *, page: int | None = None) -> Tensor:
-    """Read all nuclei of a picture from one file: a label map, or a single mask.
-
-    In a label map each number above 0 is a nucleus; gaps in the numbers are closed. A mask, where
-    all pixels above 0 have one value, is split into its connected pieces (also across corners):
-    nuclei that touch become one.
-
-    Args:
-        path: a PNG or TIFF file; ``~`` and links are followed.
-        page: which page of a file of several, counted from 0.
-
-    Returns:
-        int32 [H, W]: 0 is background, 1 to n are the nuclei.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        OSError: it is a folder, or may not be read.
-        ValueError: it has colours, fractions or negative numbers, is a mask with soft edges, or no
-            picture at all; the message says what to do.
-    """
-    path = existing(path)
-    with open(path, "rb") as file:
-        return torch.from_numpy(all_nuclei(decode(file, path.name, page=page, raw=True), path.name))
+    return torch.tensor(grey_levels(values, path.name)).permute(2, 0, 1).contiguous()
 
 
 def existing(path: str | Path, what: str = "picture") -> Path:
@@ -145,8 +117,10 @@ def decode(
     except Image.DecompressionBombError as error:
         raise ValueError(f"{name} is too large: at most {LARGEST:,} pixels; crop it") from error
     except Exception as error:  # both libraries raise many classes for damaged files
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its first bytes are those of no kind known here" if unknown else error
         raise ValueError(
-            f"{name} is not a readable picture ({error}); give a PNG, TIFF or JPEG file. "
+            f"{name} is not a readable picture ({reason}); give a PNG, TIFF or JPEG file. "
             "If it opens elsewhere, save it again as PNG or as TIFF without compression"
         ) from error
     return np.ascontiguousarray(values).astype(values.dtype.newbyteorder("="), copy=False)
@@ -174,7 +148,7 @@ def _from_tiff(file: BinaryIO, name: str, page: int | None, raw: bool) -> np.nda
         hidden = len(tiff.pages) == 1 and stack.size > one.size  # ImageJ: many planes, one page
         count = stack.size // one.size if hidden else len(tiff.pages)
         number = _one_of(count, page, name)
-        one = one if hidden else tiff.pages[number]
+        one = one if hidden else tiff.pages[number].aspage()
         if one.imagewidth * one.imagelength > LARGEST:
             raise _RefusedError(
                 f"{name} is too large, {one.imagelength}x{one.imagewidth} pixels: at most "
@@ -200,7 +174,8 @@ def _from_tiff(file: BinaryIO, name: str, page: int | None, raw: bool) -> np.nda
                 return None  # compressed in a way that Pillow may know
             raise
         values = np.moveaxis(values, 0, -1) if one.axes.startswith("S") else values
-        values = values[..., 0] if wanted == 1 and values.ndim == 3 else values[..., :3]
+        if values.ndim == 3:
+            values = values[..., 0] if wanted == 1 else values[..., :3]
         if one.photometric == 0 and not raw:
             values = _inverted(values)
         return _upright(values, one.tags.valueof(274))
@@ -212,9 +187,9 @@ def _from_pillow(file: BinaryIO, name: str, page: int | None, raw: bool) -> np.n
         if raw and kind in ("JPEG", "MPO", "WEBP"):
             raise _RefusedError(f"{name} is a {kind}, which changes numbers; save labels as PNG")
         image.seek(_one_of(1 if kind == "MPO" else frames, page, name))
+        mode, coded = image.mode, _coded(image)  # before anything loads the pixels
         turn = None if kind == "TIFF" else image.getexif().get(274)  # Pillow turns a TIFF itself
         white_is_zero = kind == "TIFF" and image.tag_v2.get(262) == 0
-        mode, coded = image.mode, _coded(image)
         if ";16" in coded and not mode.startswith("I"):
             return _upright(_both_bytes(file, image.tell(), coded, name), turn)
         if mode in ("CMYK", "YCbCr", "PA") or (mode == "P" and not raw):
@@ -315,24 +290,3 @@ def grey_levels(values: np.ndarray, name: str) -> np.ndarray:
             line[:] = np.clip((row - low) * (255 / spread), 0, 255).round()
         values = found
     return np.repeat(values[..., None], 3, axis=2) if values.ndim == 2 else values
-
-
-def all_nuclei(values: np.ndarray, name: str) -> np.ndarray:
-    """Turn what ``decode`` gives into a label map: see :func:`read_labels`."""
-    if values.ndim == 3 and (values != values[..., :1]).any():
-        raise ValueError(
-            f"{name} has colours, and nuclei are told apart by numbers; save the label map as a "
-            "grey picture of 16 bits"
-        )
-    values = values if values.ndim == 2 else values[..., 0]
-    numbers = consecutive(values.astype(np.uint8) if values.dtype == bool else values, name)
-    pieces, count = measure.label(numbers, connectivity=2), int(numbers.max(initial=0))
-    if count <= 1:
-        return pieces.astype(np.int32)
-    if pieces.max() > 2 * count:
-        raise ValueError(
-            f"{name} has {count} different numbers in {pieces.max()} pieces, so they do not number "
-            "nuclei. Of a mask with soft edges or of classes, save pixels > threshold as a mask "
-            "of two values"
-        )
-    return numbers
