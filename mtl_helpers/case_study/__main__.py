@@ -46,7 +46,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--seeds", type=_seeds, help="0-4 or 0,3,7 (default: the profile's)")
     parser.add_argument(
-        "--out", type=Path, default=Path("runs/nuclei"), help="folder of the runs (%(default)s)"
+        "--out",
+        type=lambda text: Path(text).expanduser(),
+        default=Path("runs/nuclei"),
+        help="folder of the runs (%(default)s)",
     )
     parser.add_argument("--minutes", type=float, help="start no run after so many minutes")
     parser.add_argument(

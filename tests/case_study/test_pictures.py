@@ -5,14 +5,16 @@ import os
 import struct
 import warnings
 import zlib
+from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 import tifffile
 import torch
 from PIL import Image
 
-from mtl_helpers.case_study.nuclei import read_labels, read_picture
+from mtl_helpers.case_study.nuclei import nuclei, read_labels, read_picture
 from mtl_helpers.datasets import pictures as reading
 
 GREY = np.random.default_rng(0).integers(0, 256, (20, 24)).astype(np.uint8)
@@ -467,3 +469,37 @@ def test_the_numbers_of_pillow_files_come_in_this_machines_order():
     tifffile.imwrite(buffer, DEEP, byteorder=">")
     values = reading.decode(buffer.getvalue(), "d")
     assert values.dtype.isnative and np.array_equal(values, DEEP)
+
+
+# ---------------------------------------------------------------------------- the cell in lesson 10
+
+
+def cell_with(mine):
+    """Give the first half of the lesson's cell, with another path."""
+    path = Path(__file__).parents[2] / "notebooks" / "10_gpu_case_study.ipynb"
+    cells = nbformat.read(path, 4).cells
+    (source,) = (cell.source for cell in cells if "MINE = " in cell.source)
+    before, after = source.split("found =")[0].split('MINE = ""')
+    return f"{before}MINE = {mine!r}{after}"
+
+
+def test_the_lessons_cell_only_reads_what_it_is_given(tmp_path, monkeypatch):
+    names = {"np": np, "nuclei": nuclei, "folder": tmp_path / "made"}
+    (tmp_path / "made").mkdir()
+    monkeypatch.setenv("HOME", str(tmp_path))
+    Image.fromarray(GREY).save(tmp_path / "cells.png")
+    (tmp_path / "link.png").symlink_to(tmp_path / "cells.png")
+    before = (tmp_path / "cells.png").read_bytes()
+    for mine in (str(tmp_path / "cells.png"), "~/cells.png", str(tmp_path / "link.png")):
+        exec(cell_with(mine), names)
+        assert np.array_equal(names["mine"][0], GREY)
+    for wrong in ("cels.png", "none/cells.png"):
+        with pytest.raises(FileNotFoundError, match=f"there is no picture .*{wrong}"):
+            exec(cell_with(str(tmp_path / wrong)), names)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cells.png", "link.png", "made"]
+    assert (tmp_path / "cells.png").read_bytes() == before and not any(
+        (tmp_path / "made").iterdir()
+    )
+    exec(cell_with(""), names)
+    assert names["mine"].shape == (3, 160, 160)
+    assert [p.name for p in (tmp_path / "made").iterdir()] == ["drawn.tif"]

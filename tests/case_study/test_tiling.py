@@ -13,6 +13,7 @@ from mtl_helpers.case_study.batches import make_batch, plain_batch, tiles
 from mtl_helpers.case_study.evaluate import measure
 from mtl_helpers.case_study.model import NAMES, NucleiNet, predict, receptive_field, stretched
 from mtl_helpers.case_study.nuclei import Nuclei, draw_nuclei
+from mtl_helpers.case_study.train import Settings, train
 
 TOLERANCE = 1e-4  # as predict states; of the count, 1e-3 of it
 
@@ -214,6 +215,15 @@ def test_more_nuclei_than_sixteen_bits_count():
     assert cut.labels.dtype == torch.int32 and torch.equal(cut.labels[0], label)
     _, wanted = make_batch(cut, torch.arange(1), 200, torch.Generator())
     assert wanted["count"].item() == 39_999
+
+
+def test_a_run_in_the_home_folder(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    settings = Settings(tasks=("foreground",), widths=(8, 8), crop=32, batch=2, steps=1)
+    train(settings, tiles(draw_nuclei(2, 32), 32), folder="~/run")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["run"]
+    assert sorted(p.name for p in (tmp_path / "run").iterdir()) == ["checkpoint.pt", "tensorboard"]
 
 
 def test_what_targets_refuse():
