@@ -376,6 +376,18 @@ def test_damaged_files_are_named(tmp_path, name):
             read_picture(path)
 
 
+@pytest.mark.parametrize("more", [{}, {"compression": "zlib"}, {"tile": (16, 16)}])
+def test_a_tiff_cut_between_its_strips(tmp_path, more):
+    """The list of strips stands at the beginning; what is missing must not become black."""
+    rows = {} if "tile" in more else {"rowsperstrip": 4}
+    tifffile.imwrite(tmp_path / "c.tif", np.tile(COLOUR, (4, 4, 1)), **more, **rows)
+    with tifffile.TiffFile(tmp_path / "c.tif") as tiff:
+        end = tiff.pages[0].dataoffsets[-1]
+    (tmp_path / "c.tif").write_bytes((tmp_path / "c.tif").read_bytes()[:end])
+    with pytest.raises(ValueError, match="c.tif is not a readable picture: it is cut short"):
+        read_picture(tmp_path / "c.tif")
+
+
 def test_what_is_no_picture(tmp_path):
     for name, content in (("a.png", b"hello"), ("b.czi", b"ZISRAWFILE"),
                           ("c.tif", b"II*\0" + bytes(9)), ("d.svg", b"<svg/>"),

@@ -161,6 +161,15 @@ def test_memory_does_not_grow_with_the_picture():
     assert int(done.stdout) < 400
 
 
+def test_sides_are_filled_up_with_the_last_row_and_column():
+    picture, model = uneven(31, 45), network().eval()
+    x = networks.as_input(stretched(picture))[None]
+    with torch.no_grad():
+        whole = model(nn.functional.pad(x, (0, 1, 0, 1), mode="replicate"))
+    found = predict(model, picture)
+    assert torch.equal(found["distance"], whole["distance"][0, 0, :31, :45])
+
+
 def test_what_predict_refuses():
     model = network()
     for wrong, words in (
