@@ -10,7 +10,8 @@ numbers, and two phases stand for two machines.
 
 Only numbers are shaken. ``randint``, ``randperm``, ``multinomial``, ``bernoulli``, ``poisson`` and
 dropout draw decisions, which no rounding changes a little: each of them is the same on every
-machine, or another one. Other types (integers, half precision) are left alone too.
+machine, or another one. Other types (integers, half precision) are left alone too, and so is what
+is computed from constants alone: there only the settings with other vector units look.
 """
 
 from __future__ import annotations

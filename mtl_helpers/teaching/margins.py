@@ -15,9 +15,9 @@ run lies below the median run (at least a quarter of the range). A room of 1 mea
 as much worse than the worst one would still be right. The comparison *varies* if its room is below
 a thousand: then it speaks of live training, or compares a rounding error with a tolerance.
 
-With ``--write`` each cell tagged ``proof`` keeps what was found in its metadata: the runs, a hash of
-the code that was run, and the slack and the room of its tightest comparison (which are left out,
-after three runs, where nothing varies).
+With ``--write`` each cell tagged ``proof`` keeps what was found in its metadata: the runs, a hash
+of the code that was run, and the slack and the room of its tightest comparison (which are left
+out, after three runs, where nothing varies).
 
     "mtl": {"jitter": {"runs": 20, "worst": 0.031, "room": 1.4, "code": "5f2c…"}}
 
