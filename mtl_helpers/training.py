@@ -566,7 +566,7 @@ class _Run:
         torch.save(plain(state), buffer)
         if not self.is_saved:  # once a run: what cannot be read back is no checkpoint
             try:
-                _read_checkpoint(buffer.getvalue())
+                read_state(buffer.getvalue())
             except ValueError as error:
                 raise ValueError(
                     f"{path.name} was not written: the optimiser, the balance or the model holds "
@@ -620,7 +620,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     """
     path = as_path(path)
     try:
-        state = _read_checkpoint(path.read_bytes())
+        state = read_state(path.read_bytes())
     except ValueError as error:
         raise ValueError(
             f"{path.name} cannot be read as a checkpoint ({error}): the file is cut short, damaged "
@@ -635,7 +635,7 @@ def load_checkpoint(path: str | Path) -> dict[str, Any]:
     return state
 
 
-def _read_checkpoint(content: bytes) -> Any:
+def read_state(content: bytes) -> Any:
     """Read what ``torch.save`` wrote.
 
     Raises:

@@ -29,8 +29,16 @@ from mtl_helpers.balancing import Balance, GradientBalance, make_balance
 from mtl_helpers.case_study.batches import Augmentation, Tiles, make_batch, plain_batch
 from mtl_helpers.case_study.model import NAMES, NucleiNet
 from mtl_helpers.case_study.tasks import make_tasks
-from mtl_helpers.training import clipped, optimizer_groups, take_step, task_losses
+from mtl_helpers.training import (
+    clipped,
+    optimizer_groups,
+    read_state,
+    take_step,
+    task_losses,
+)
+from mtl_helpers.values import plain
 
+PRECISIONS = ("32-true", "bf16-mixed")
 _FORMAT = 2
 
 
@@ -52,7 +60,8 @@ class Settings:
         ema: share of the old value in the running average of the weights that is evaluated.
         augmentation: how crops are changed.
         seed: of initial weights, crops and changes.
-        precision: what Fabric takes: ``"32-true"``, ``"bf16-mixed"``. A fabric that is given to
+        precision: ``"32-true"`` or ``"bf16-mixed"``, in Fabric's words; what else Fabric knows
+            would not be applied here, so it is refused. A fabric that is given to
             ``train`` must have the same.
         channels_last: memory layout of pictures (faster on most GPUs).
         compile: whether to compile the network (GPU only; the first steps then take a minute).
@@ -89,6 +98,10 @@ class Settings:
             raise ValueError(
                 "ema must lie in 0 <= ema < 1, lr and max_norm above 0; found "
                 f"ema={self.ema}, lr={self.lr}, max_norm={self.max_norm}"
+            )
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {', '.join(PRECISIONS)}; found {self.precision!r}"
             )
         make_tasks(self.tasks)
 
@@ -231,19 +244,19 @@ class _Run:
         self.generator = torch.Generator().manual_seed(settings.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(settings.seed)
-            plain = NucleiNet(settings.tasks, settings.widths)
+            network = NucleiNet(settings.tasks, settings.widths)
         if settings.channels_last:
-            plain = plain.to(memory_format=torch.channels_last)
-        plain = plain.to(fabric.device)
+            network = network.to(memory_format=torch.channels_last)
+        network = network.to(fabric.device)
         self.balance: Balance = make_balance(settings.balance, self.tasks).to(fabric.device)
         decay = settings.weight_decay
         optimizer = clipped("adamw", lr=settings.lr, max_norm=settings.max_norm)(
-            optimizer_groups(plain, self.balance)
+            optimizer_groups(network, self.balance)
         )
         optimizer.param_groups[0]["weight_decay"] = decay
-        self.average = AveragedModel(plain, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
-        self.plain = plain
-        self.network: nn.Module = _Cast(plain, fabric, settings.compile)
+        self.average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(settings.ema))
+        self.plain = network
+        self.network: nn.Module = _Cast(network, fabric, settings.compile)
         self.optimizer = optimizer
         if fabric.world_size > 1:
             self.network = nn.parallel.DistributedDataParallel(self.network)
@@ -352,19 +365,17 @@ class _Run:
             "log": asdict(self.log),
         }
         buffer = io.BytesIO()
-        torch.save(state, buffer)
+        torch.save(plain(state), buffer)
         files.write_whole(path, buffer.getvalue())
 
     def load(self, path: Path) -> None:
         """Take over the state of a checkpoint of the same run."""
         try:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        except OSError:
-            raise
-        except Exception as error:  # torch raises a different class for each kind of damage
+            state = read_state(path.read_bytes())
+        except ValueError as error:
             raise ValueError(
-                f"{path} cannot be read as a checkpoint ({type(error).__name__}); it is cut short "
-                "or something else: delete it to start afresh"
+                f"{path} cannot be read as a checkpoint ({error}); it is cut short, damaged or "
+                "something else: to start afresh, give another folder"
             ) from error
         if not isinstance(state, dict) or state.get("format") != _FORMAT:
             raise ValueError(f"{path} is no checkpoint of this study; give another folder")
@@ -428,9 +439,9 @@ def _rate(step: int, steps: int) -> float:
 
 def _plain_settings(settings: Settings) -> dict[str, Any]:
     """Give the settings as plain data, as a checkpoint keeps them."""
-    plain = asdict(settings)
-    plain["balance"] = str(settings.balance)
-    return {key: list(v) if isinstance(v, tuple) else v for key, v in plain.items()}
+    found = plain(asdict(settings))
+    found["balance"] = str(settings.balance)
+    return {key: list(v) if isinstance(v, tuple) else v for key, v in found.items()}
 
 
 def _differences(theirs: Any, mine: Any) -> str:

@@ -806,3 +806,26 @@ def test_without_the_pictures_the_command_says_what_to_do(tmp_path, monkeypatch,
     monkeypatch.setenv("MTL_DATA", str(tmp_path))
     assert main(["--profile", "reduced", "--question", "sets", "--out", str(tmp_path)]) == 1
     assert "Pass download=True" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true", "16-mixed", "32", None])
+def test_a_precision_that_would_not_be_applied_is_refused(precision):
+    with pytest.raises(ValueError, match=r"precision must be one of 32-true, bf16-mixed; found"):
+        SMALL.but(precision=precision)
+
+
+def test_bfloat_that_is_accepted_is_applied(cut):
+    exact, _ = train(SMALL, cut)
+    short, _ = train(SMALL.but(precision="bf16-mixed"), cut)
+    pairs = zip(exact.parameters(), short.parameters(), strict=True)
+    assert any(not torch.equal(a, b) for a, b in pairs)
+
+
+def test_a_checkpoint_cut_at_any_length_is_named(cut, tmp_path):
+    train(SMALL, cut, folder=tmp_path)
+    path = tmp_path / "checkpoint.pt"
+    content = path.read_bytes()
+    for length in (0, 3, 500, len(content) // 2, len(content) - 1):
+        path.write_bytes(content[:length])
+        with pytest.raises(ValueError, match=r"checkpoint\.pt cannot be read .*another folder"):
+            train(SMALL, cut, folder=tmp_path)
