@@ -110,7 +110,7 @@ def footsteps(
     """Draw a few labelled hours for each counter; the task is to predict its other hours.
 
     Args:
-        hours: labelled training hours of each counter, drawn at random, for each counter anew.
+        hours: labelled training hours of each counter, drawn at random, its own for each counter.
         counters: which ones, each a task; None takes the 20 that count through all of 2023.
         inputs: ``"plain"``: one wave over the day (sine and cosine), the seven weekdays, one wave
             over the year, [N, 11]. ``"good"``: three waves over the day, a flag for the weekend,

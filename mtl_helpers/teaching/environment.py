@@ -262,7 +262,7 @@ def _check_torch(machine: Machine) -> Iterator[Finding]:
     if version in wanted["torch"].specifier:
         yield Finding("torch", "ok", f"{version}, imports")
     elif machine.hosted:
-        mend = "keep it: replacing the torch of Colab or Kaggle breaks more than it mends"
+        mend = "keep it: replacing the torch of Colab or Kaggle breaks more than it fixes"
         yield Finding("torch", "warning", f"{version}, wanted {wanted['torch']}", mend)
     else:
         known = " (2.13.0 is known not to work with torchvision)" if "2.13.0" in version else ""
@@ -285,7 +285,7 @@ def _check_gpu(machine: Machine) -> Iterator[Finding]:
     elif not card:
         yield Finding("GPU", "ok", "no NVIDIA card found; the lessons run on the CPU")
     elif "torch" not in facts:
-        yield Finding("GPU", "not tested", card, "mend torch first")
+        yield Finding("GPU", "not tested", card, "fix torch first")
     elif facts["cuda"] is None:
         mend = _reinstall(machine)
         if machine.platform == "linux" and not machine.hosted:

@@ -281,7 +281,7 @@ def run_once(
     return {"notes": recorder.notes, "errors": errors}
 
 
-#: A PNG of one pixel, for what only wants to be saved.
+#: A PNG of one pixel, for what only needs to be saved.
 _PIXEL = bytes.fromhex(
     "89504e470d0a1a0a0000000d4948445200000001000000010806000000"
     "1f15c4890000000d49444154789c6364f8cf500f0003860180016a3725a60000000049454e44ae426082"

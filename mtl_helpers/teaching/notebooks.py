@@ -496,7 +496,7 @@ def _filter(path: Path, options: argparse.Namespace) -> None:
         write_whole(target, to_text(edition(nb, options.kind)))
     elif options.check:
         if path.read_text(encoding="utf-8") != to_text(canonical(nb)):
-            raise NotebookError(f"{path}: not in canonical form; mend it with `canonical {path}`")
+            raise NotebookError(f"{path}: not in canonical form; fix it with `canonical {path}`")
     else:
         write_whole(path, to_text(canonical(nb)))
 
