@@ -279,7 +279,7 @@ def test_no_card_an_apple_chip_and_a_broken_torch() -> None:
     apple = check(platform="darwin", torch={**WORKING, "mps": True})["GPU"]
     assert apple.state == "ok" and "MPS" in apple.found
     broken_torch = check(nvidia="H200", torch={"said": "", "error": "ImportError"})["GPU"]
-    assert (broken_torch.state, broken_torch.mend) == ("not tested", "mend torch first")
+    assert (broken_torch.state, broken_torch.mend) == ("not tested", "fix torch first")
 
 
 # --- Widgets ------------------------------------------------------------------------------------
