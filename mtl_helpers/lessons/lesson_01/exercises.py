@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from scipy import stats
-from torch import Tensor
+from torch import Tensor, nn
 
-from mtl_helpers.metrics import box_iou, delta_m, paired_interval
-from mtl_helpers.teaching.exercises.answers import compare, draws
+from mtl_helpers.metrics import delta_m, paired_interval
+from mtl_helpers.teaching.exercises.answers import (
+    NotAttemptedError,
+    compare,
+    draws,
+    is_empty,
+    not_a_function,
+    show,
+)
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.testers import each_example_counts, layers_stay, order_of_keys
 
 # Situation: (what it is, the test that settles it).
 SITUATIONS = {
@@ -33,202 +41,88 @@ SITUATIONS = {
 
 @exercise(
     "01.1",
-    "Which is it?",
-    kind="tell apart",
-    difficulty=1,
-    minutes=6,
-    right="the tests are: how many questions, which of them count, and when each is learned.",
+    "One trunk, a head for each",
+    kind="build",
+    difficulty=2,
+    minutes=8,
+    right="every head reads the same features, and has its own weights.",
 )
-def which(answer: Mapping[str, str]) -> str | None:
-    """Check a dictionary from situation to the name of the setting."""
-    names = sorted({name for name, _ in SITUATIONS.values()})
-    if not isinstance(answer, Mapping) or set(answer) != set(SITUATIONS):
-        return f"give one name for each of the situations {', '.join(SITUATIONS)}."
-    for letter, (name, why) in SITUATIONS.items():
-        given = str(answer[letter]).strip().casefold()
-        if given not in names:
-            return f"situation {letter}: {given!r} is none of {', '.join(names)}."
-        if given != name:
-            return f"situation {letter} is not {given}: {why}."
+def shared_network(answer: Callable[..., Any]) -> str | None:
+    """Check ``shared_network(inputs, width, counters)``: a module, [N, inputs] -> [N, counters]."""
+    if message := not_a_function(answer):
+        return message
+    for inputs, width, counters in ((3, 8, 2), (5, 6, 4), (11, 32, 20)):
+        network = answer(inputs, width, counters)
+        if is_empty(network):
+            raise NotAttemptedError
+        if not isinstance(network, nn.Module):
+            return f"give a network, an nn.Module such as nn.Sequential; found {show(network)}."
+        called = f"shared_network({inputs}, {width}, {counters})"
+        if message := _shared(network, inputs, width, counters):
+            return f"{called}: {message}"
     return None
 
 
-@exercise(
-    "01.3",
-    "Intersection over union",
-    kind="fill one step",
-    difficulty=2,
-    minutes=8,
-    right="1 for the same box, 0 for boxes that do not touch, and no unit.",
-)
-def iou(answer: Callable[..., Any]) -> str | None:
-    """Check ``iou(first, second)`` on boxes (centre x, centre y, width, height)."""
+def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str | None:
+    """Say what is wrong with one network of exercise 01.1."""
+    weights = list(network.parameters())
+    if not weights:
+        return "the network has no parameters, so nothing can learn."
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(9, inputs, generator=rng, dtype=torch.float64).to(weights[0].dtype)
 
-    def general(first: Tensor, second: Tensor, slip: str = "") -> Tensor:
-        def ends(box: Tensor) -> tuple[Tensor, Tensor]:
-            half = box[2:] if slip == "whole" else box[2:] / 2
-            return (box[:2], box[2:]) if slip == "corners" else (box[:2] - half, box[:2] + half)
+    def outputs(batch: Tensor) -> Tensor:
+        found = network(batch)
+        parts = list(found.values()) if isinstance(found, Mapping) else found
+        if isinstance(parts, list | tuple):
+            return torch.stack([part.reshape(len(batch)) for part in parts], 1)
+        return parts
 
-        (low1, high1), (low2, high2) = ends(first), ends(second)
-        sides = torch.minimum(high1, high2) - torch.maximum(low1, low2)
-        common = (sides if slip == "negative" else sides.clamp(min=0)).prod()
-        if slip == "overlap":
-            return common
-        boxes = (high1 - low1).prod() + (high2 - low2).prod()
-        if slip == "whole":
-            boxes = first[2:].prod() + second[2:].prod()
-        return common / (boxes if slip == "twice" else boxes - common)
+    table = outputs(x)
+    if list(table.shape) != [9, counters]:
+        return (
+            f"9 hours must give a table of shape [9, {counters}], a column for each counter; "
+            f"found {list(table.shape)}."
+        )
+    if message := layers_stay(network, (x,)) or each_example_counts(outputs, x):
+        return message
+    reached = torch.stack([_reached(table[:, k], weights) for k in range(counters)])
+    if not reached.all(0).any():
+        return (
+            "no parameter is reached by the losses of all counters: these are separate networks. "
+            "Run the trunk once, and give its features to every head."
+        )
+    alone = reached & (reached.sum(0) == 1)
+    if not alone.any(1).all():
+        k = int((~alone.any(1)).nonzero()[0])
+        return f"column {k} has no parameter of its own: give each counter a head."
+    bent = outputs(x[:4] + x[4:8]) + outputs(0 * x[:4]) - outputs(x[:4]) - outputs(x[4:8])
+    if float(bent.detach().abs().max()) < 1e-5:
+        return "the network is linear: put an nn.ReLU() after each of the trunk's layers."
+    trunk, head = (inputs + 1) * width + (width + 1) * width, width + 1
+    expected, found = trunk + counters * head, sum(w.numel() for w in weights)
+    if found != expected:
+        return (
+            f"{found} parameters found, {expected} expected: {trunk} in a trunk of two layers of "
+            f"{width} units, and {head} in each of the {counters} linear heads."
+        )
+    return None
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        first, second = torch.rand(2, 4, generator=g, dtype=torch.float64) * 0.4 + 0.3
-        return first, second
 
-    far = torch.tensor([0.1, 0.1, 0.1, 0.1]), torch.tensor([0.8, 0.8, 0.2, 0.2])
-    small = torch.tensor([0.4, 0.5, 0.4, 0.4]), torch.tensor([0.6, 0.5, 0.4, 0.4])
-    return compare(
-        answer,
-        lambda first, second: box_iou(first[None], second[None])[0],
-        [tuple(b.double() for b in small), *draws(case), tuple(b.double() for b in far)],
-        slips={
-            "boxes that do not touch have a negative overlap on both axes, and minus times minus "
-            "is plus: let no side of the overlap be below 0.": (
-                lambda a, b: general(a, b, "negative")
-            ),
-            "the union counts the common part once: subtract it from the sum of the two areas.": (
-                lambda a, b: general(a, b, "twice")
-            ),
-            "you read the boxes as two corners; they are centre, width and height.": (
-                lambda a, b: general(a, b, "corners")
-            ),
-            "half of the width lies on each side of the centre: divide it by two.": (
-                lambda a, b: general(a, b, "whole")
-            ),
-            "that is the overlap; divide it by the union.": (lambda a, b: general(a, b, "overlap")),
-        },
+def _reached(column: Tensor, weights: Sequence[Tensor]) -> Tensor:
+    """Say for each number of the weights whether a column's gradient reaches it, [P]."""
+    slopes = torch.autograd.grad(
+        column.square().sum(), weights, retain_graph=True, allow_unused=True
     )
-
-
-@exercise(
-    "01.4",
-    "What sharing saves",
-    kind="fill one line",
-    difficulty=1,
-    minutes=4,
-    right="with a heavy trunk the saving approaches 1 - 1/K, and never reaches it.",
-)
-def saving(answer: Callable[..., Any]) -> str | None:
-    """Check ``saving(shared, head, tasks)``: the share of the parameters that is saved."""
-    return compare(
-        answer,
-        lambda shared, head, tasks: 1 - (shared + tasks * head) / (tasks * (shared + head)),
-        [(100, 10, 2), *draws(lambda g: tuple(torch.randint(2, 99, (3,), generator=g).tolist()))],
-        slips={
-            "that is what is left to pay; the saving is 1 minus it.": (
-                lambda shared, head, tasks: (shared + tasks * head) / (tasks * (shared + head))
-            ),
-            "you put the separate networks on top; the shared network is the numerator.": (
-                lambda shared, head, tasks: tasks * (shared + head) / (shared + tasks * head)
-            ),
-            "you forgot the heads: each task still pays for its own.": (
-                lambda shared, head, tasks: 1 - 1 / tasks
-            ),
-            "give a share between 0 and 1, not per cent.": (
-                lambda shared, head, tasks: (
-                    100 * (1 - (shared + tasks * head) / (tasks * (shared + head)))
-                )
-            ),
-            "that is the number of parameters saved; divide by what separate networks cost.": (
-                lambda shared, head, tasks: (tasks - 1) * shared
-            ),
-        },
-    )
-
-
-@exercise(
-    "01.5",
-    "Delta-m by hand",
-    kind="fill one step",
-    difficulty=2,
-    minutes=6,
-    right="relative, signed so that better is positive, averaged over tasks, in percent.",
-)
-def mean_gain(answer: Callable[..., Any]) -> str | None:
-    """Check ``mean_gain(multi, single, higher_is_better)`` on dictionaries by task."""
-
-    def by_rule(
-        multi: Mapping,
-        single: Mapping,
-        up: Mapping,
-        turn: bool = True,
-        relative: str = "single",
-        scale: float = 100.0,
-        add: bool = False,
-    ) -> float:
-        base = {"single": single, "multi": multi, "none": dict.fromkeys(multi, 1.0)}[relative]
-        gains = [(multi[k] - single[k]) / base[k] * (1 if up[k] or not turn else -1) for k in multi]
-        return scale * sum(gains) / (1 if add else len(gains))
-
-    def case(g: torch.Generator) -> tuple[dict, dict, dict]:
-        multi, single = (torch.rand(2, 3, generator=g) + 0.5).tolist()
-        names = ("a", "b", "c")
-        up = {"a": True, "b": False, "c": False}
-        return dict(zip(names, multi, strict=True)), dict(zip(names, single, strict=True)), up
-
-    small = (
-        {"accuracy": 0.9, "error": 3.0},
-        {"accuracy": 0.8, "error": 2.0},
-        {"accuracy": True, "error": False},
-    )
-    return compare(
-        answer,
-        lambda multi, single, higher_is_better: delta_m(multi, single, higher_is_better),
-        [small, *draws(case)],
-        slips={
-            "where lower is better the sign must be turned.": (
-                lambda m, s, u: by_rule(m, s, u, turn=False)
-            ),
-            "you turned the sign of the wrong tasks: turn it where *lower* is better.": (
-                lambda m, s, u: by_rule(m, s, {k: not v for k, v in u.items()})
-            ),
-            "you divided by the multi-task score; the single-task score is the measure.": (
-                lambda m, s, u: by_rule(m, s, u, relative="multi")
-            ),
-            "you took plain differences: tasks with large numbers drown the others. Divide each "
-            "by its single-task score.": lambda m, s, u: by_rule(m, s, u, relative="none"),
-            "that is a fraction; give percent.": lambda m, s, u: by_rule(m, s, u, scale=1.0),
-            "you added the gains up; average them over the tasks.": (
-                lambda m, s, u: by_rule(m, s, u, add=True)
-            ),
-        },
-    )
+    parts = [
+        torch.zeros(w.numel(), dtype=torch.bool) if g is None else g.flatten() != 0
+        for w, g in zip(weights, slopes, strict=True)
+    ]
+    return torch.cat(parts)
 
 
 @exercise(
     "01.2",
-    "An average that lies",
-    kind="adversarial",
-    difficulty=2,
-    minutes=6,
-    right="delta-m counts points relative to the baseline: one weighs more where the score is low.",
-)
-def lying_average(answer: Mapping[str, Mapping[str, float]]) -> str | None:
-    """Check ``{"single": {"A", "B"}, "multi": {"A", "B"}}``: accuracies between 0 and 1."""
-    if set(answer) != {"single", "multi"} or any(set(v) != {"A", "B"} for v in answer.values()):
-        return "give accuracies of tasks A and B under both 'single' and 'multi'."
-    single, multi = ({k: float(v) for k, v in answer[arm].items()} for arm in ("single", "multi"))
-    if not all(0 < value <= 1 for value in (*single.values(), *multi.values())):
-        return "accuracies lie above 0 and at most at 1."
-    mean = sum(multi.values()) / 2 - sum(single.values()) / 2
-    gain = delta_m(multi, single, {"A": True, "B": True})
-    if mean <= 0:
-        return f"the average accuracy does not rise (it changes by {mean:+.3f})."
-    if gain >= 0:
-        return f"the average rises, but so does delta-m ({gain:+.1f} %): let a weak task lose."
-    return None
-
-
-@exercise(
-    "01.6",
     "The interval that is too wide",
     kind="bug hunt",
     difficulty=2,
@@ -271,7 +165,8 @@ def half_width(answer: Callable[..., Any]) -> str | None:
         right,
         [(np.array([3.0, 5.0, 4.0]), np.array([2.0, 5.0, 2.0])), *draws(case)],
         slips={
-            "you still treat the two arms as strangers: take the differences first.": unpaired,
+            "you still treat the two arms as if their seeds were different ones: take the "
+            "differences first.": unpaired,
             "that is the whole width; half of it is asked for.": lambda a, b: 2 * paired(a, b),
             "95 % leaves 2.5 % on each side: the t value is that of 0.975.": (
                 lambda a, b: paired(a, b) * stats.t.ppf(0.95, len(a) - 1) / t(len(a))
@@ -290,131 +185,188 @@ def half_width(answer: Callable[..., Any]) -> str | None:
 
 
 @exercise(
-    "01.7",
-    "The best partner",
-    kind="bug hunt",
-    difficulty=2,
-    minutes=5,
-    right="rows are helped, columns help, and nobody is their own partner.",
-)
-def best_partner(answer: Callable[..., Any]) -> str | None:
-    """Check ``best_partner(affinity, target)``: row = who is helped, column = who helps."""
-
-    def right(affinity: Tensor, target: int) -> int:
-        row = affinity[target].clone()
-        row[target] = -math.inf
-        return int(row.argmax())
-
-    def case(g: torch.Generator) -> tuple[Tensor, int]:
-        affinity = torch.rand(5, 5, generator=g, dtype=torch.float64)
-        return affinity.fill_diagonal_(1.0), int(torch.randint(5, (1,), generator=g))
-
-    small = torch.tensor([[1.0, 0.1, 0.6], [0.9, 1.0, 0.2], [0.3, 0.5, 1.0]]).double()
-    return compare(
-        answer,
-        right,
-        [(small, 0), *draws(case, count=8)],
-        slips={
-            "you chose the task itself: its affinity with itself is the largest of all.": (
-                lambda affinity, target: int(affinity[target].argmax())
-            ),
-            "you looked down a column: that is whom the target helps, not who helps it.": (
-                lambda affinity, target: right(affinity.T, target)
-            ),
-            "after an entry is removed the numbers of those behind it move by one.": (
-                lambda affinity, target: int(
-                    torch.cat([affinity[target][:target], affinity[target][target + 1 :]]).argmax()
-                )
-            ),
-            "that is the worst partner: you want the largest affinity.": (
-                lambda affinity, target: int(affinity[target].argmin())
-            ),
-        },
-    )
-
-
-@exercise(
-    "01.8",
-    "What sharing is worth in examples",
-    kind="explain with numbers",
+    "01.3",
+    "Delta-m by hand",
+    kind="fill one step",
     difficulty=2,
     minutes=6,
-    right="labels of related tasks can stand in for labels of your own.",
+    right="relative, signed so that better is positive, averaged over tasks, in percent.",
 )
-def examples_needed(answer: Callable[..., Any]) -> str | None:
-    """Check ``examples_needed(alone, together)``: {examples: RMSE} and an RMSE to reach."""
+def mean_gain(answer: Callable[..., Any]) -> str | None:
+    """Check ``mean_gain(multi, single, higher_is_better)`` on dictionaries by task."""
 
-    def right(alone: Mapping[int, float], together: float) -> float:
-        enough = [n for n, rmse in alone.items() if rmse <= together]
-        return min(enough) if enough else math.inf
+    def by_rule(
+        multi: Mapping,
+        single: Mapping,
+        up: Mapping,
+        turn: bool = True,
+        relative: str = "single",
+        scale: float = 100.0,
+        add: bool = False,
+    ) -> float:
+        base = {"single": single, "multi": multi, "none": dict.fromkeys(multi, 1.0)}[relative]
+        gains = [(multi[k] - single[k]) / base[k] * (1 if up[k] or not turn else -1) for k in multi]
+        return scale * sum(gains) / (1 if add else len(gains))
 
-    def case(g: torch.Generator) -> tuple[dict[int, float], float]:
-        errors = torch.rand(5, generator=g).sort(descending=True).values.tolist()
-        curve = dict(zip((10, 20, 40, 80, 160), errors, strict=True))
-        return curve, float(torch.rand(1, generator=g)) * errors[0]
+    def case(g: torch.Generator) -> tuple[dict, dict, dict]:
+        multi, single = (torch.rand(2, 3, generator=g) + 0.5).tolist()
+        names = ("a", "b", "c")
+        up = {"a": True, "b": False, "c": False}
+        return dict(zip(names, multi, strict=True)), dict(zip(names, single, strict=True)), up
 
+    small = (
+        {"accuracy": 0.9, "error": 3.0},
+        {"accuracy": 0.8, "error": 2.0},
+        {"accuracy": True, "error": False},
+    )
+    found = compare(
+        answer,
+        lambda multi, single, higher_is_better: delta_m(multi, single, higher_is_better),
+        [small, *draws(case)],
+        slips={
+            "where lower is better the sign must be turned.": (
+                lambda m, s, u: by_rule(m, s, u, turn=False)
+            ),
+            "you turned the sign of the wrong tasks: turn it where *lower* is better.": (
+                lambda m, s, u: by_rule(m, s, {k: not v for k, v in u.items()})
+            ),
+            "you divided by the multi-task score; the single-task score is the measure.": (
+                lambda m, s, u: by_rule(m, s, u, relative="multi")
+            ),
+            "you took plain differences: tasks with large numbers drown the others. Divide each "
+            "by its single-task score.": lambda m, s, u: by_rule(m, s, u, relative="none"),
+            "that is a fraction; give percent.": lambda m, s, u: by_rule(m, s, u, scale=1.0),
+            "you added the gains up; average them over the tasks.": (
+                lambda m, s, u: by_rule(m, s, u, add=True)
+            ),
+        },
+    )
+    return found or order_of_keys(answer, small)
+
+
+@exercise(
+    "01.4",
+    "Who pays?",
+    kind="fill one step",
+    difficulty=2,
+    minutes=7,
+    right="an average can hide them; a list by name cannot.",
+)
+def who_pays(answer: Callable[..., Any]) -> str | None:
+    """Check ``who_pays(alone, together)``: {task: errors by seed} twice -> names of the losers."""
+
+    def by(
+        test: Callable[[Any, Any], bool],
+    ) -> Callable[[Mapping[str, Any], Mapping[str, Any]], list[str]]:
+        return lambda alone, together: sorted(k for k in alone if test(together[k], alone[k]))
+
+    def unpaired(a: Any, b: Any) -> bool:
+        first, second = np.asarray(a, dtype=float), np.asarray(b, dtype=float)
+        return bool(stats.ttest_ind(first, second).pvalue < 0.05 and first.mean() > second.mean())
+
+    def asked(alone: Mapping[str, Any], together: Mapping[str, Any]) -> Any:
+        found = answer(alone, together)
+        if is_empty(found):
+            raise NotAttemptedError
+        if isinstance(found, str) or not isinstance(found, Iterable):
+            return found
+        names = list(found)
+        return sorted(names) if all(isinstance(name, str) for name in names) else names
+
+    def right(alone: Mapping[str, Any], together: Mapping[str, Any]) -> list[str]:
+        return by(lambda a, b: paired_interval(a, b).low > 0)(alone, together)
+
+    def case(g: torch.Generator) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+        alone, together = {}, {}
+        for k in torch.randperm(6, generator=g).tolist():
+            luck, noise = torch.randn(2, 6, generator=g)
+            shift = (-0.2, -0.02, 0.01, 0.03, 0.2, 2.0)[k]
+            first = 3 + luck
+            alone[f"corner {k}"] = [round(v, 3) for v in first.tolist()]
+            second = first + shift + 0.05 * noise
+            together[f"corner {k}"] = [round(v, 3) for v in second.tolist()]
+        return alone, together
+
+    small = (
+        {"port": [0.5, 0.7, 0.6], "lane": [0.4, 0.9, 0.5], "hill": [0.5, 0.6, 0.4]},
+        {"port": [0.6, 0.84, 0.71], "lane": [0.3, 0.82, 0.4], "hill": [0.4, 0.9, 0.3]},
+    )
+    none = ({"port": [0.5, 0.7, 0.6]}, {"port": [0.4, 0.5, 0.5]})
+    if message := not_a_function(answer):
+        return message
+    return compare(
+        asked,
+        right,
+        [small, none, *draws(case, count=6)],
+        slips={
+            "those are the winners: a task pays when its error is *larger* together.": (
+                by(lambda a, b: paired_interval(a, b).high < 0)
+            ),
+            "a larger mean may be luck: ask that the whole interval of the difference lies above "
+            "zero.": by(lambda a, b: float(np.mean(a)) > float(np.mean(b))),
+            "you compare the two arms as if their seeds were strangers: take the differences seed "
+            "by seed.": by(unpaired),
+            "that is every task whose interval excludes zero, winners too: its lower end must lie "
+            "above zero.": by(lambda a, b: paired_interval(a, b).excludes_zero),
+            "you ask that the upper end lies above zero; that is true of doubtful tasks too. Take "
+            "the lower end.": by(lambda a, b: paired_interval(a, b).high > 0),
+        },
+    )
+
+
+@exercise(
+    "01.5",
+    "What sharing saves",
+    kind="fill one line",
+    difficulty=1,
+    minutes=4,
+    right="with a heavy trunk the saving approaches 1 - 1/K, and never reaches it.",
+)
+def saving(answer: Callable[..., Any]) -> str | None:
+    """Check ``saving(shared, head, tasks)``: the fraction of the parameters that is saved."""
     return compare(
         answer,
-        right,
-        [
-            ({10: 0.9, 20: 0.8, 40: 0.6, 80: 0.5}, 0.7),
-            ({10: 0.9, 20: 0.7, 40: 0.6}, 0.7),
-            *draws(case, count=8),
-        ],
+        lambda shared, head, tasks: 1 - (shared + tasks * head) / (tasks * (shared + head)),
+        [(100, 10, 2), *draws(lambda g: tuple(torch.randint(2, 99, (3,), generator=g).tolist()))],
         slips={
-            "that is the largest number of examples that still is *not* enough.": (
-                lambda alone, together: max(
-                    (n for n, rmse in alone.items() if rmse > together), default=math.inf
+            "that is what is left to pay; the saving is 1 minus it.": (
+                lambda shared, head, tasks: (shared + tasks * head) / (tasks * (shared + head))
+            ),
+            "you put the separate networks on top; the shared network is the numerator.": (
+                lambda shared, head, tasks: tasks * (shared + head) / (shared + tasks * head)
+            ),
+            "you forgot the heads: each task still pays for its own.": (
+                lambda shared, head, tasks: 1 - 1 / tasks
+            ),
+            "give a fraction between 0 and 1, not per cent.": (
+                lambda shared, head, tasks: (
+                    100 * (1 - (shared + tasks * head) / (tasks * (shared + head)))
                 )
             ),
-            "equal is good enough: an RMSE of exactly `together` counts.": (
-                lambda alone, together: min(
-                    (n for n, rmse in alone.items() if rmse < together), default=math.inf
-                )
-            ),
-            "you gave the error; the question is for the number of examples.": (
-                lambda alone, together: max(
-                    (rmse for rmse in alone.values() if rmse <= together), default=math.inf
-                )
-            ),
-            "all of them is more than is needed: find the smallest number that is enough.": (
-                lambda alone, together: max(alone)
+            "that is the number of parameters saved; divide by what separate networks cost.": (
+                lambda shared, head, tasks: (tasks - 1) * shared
             ),
         },
     )
 
 
 @exercise(
-    "01.9",
-    "Rank correlation",
-    kind="fill one step",
-    difficulty=3,
-    minutes=8,
-    right="only the order counts, so one wild value cannot make or break it.",
+    "01.6",
+    "Which is it?",
+    kind="tell apart",
+    difficulty=1,
+    minutes=6,
+    right="the tests are: how many questions, which of them count, and when each is learned.",
 )
-def rank_correlation(answer: Callable[..., Any]) -> str | None:
-    """Check ``rank_correlation(first, second)`` (Spearman), without ties."""
-
-    def ranks(values: Any) -> np.ndarray:
-        return np.argsort(np.argsort(np.asarray(values))).astype(float)
-
-    def case(g: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-        first, second = torch.randn(2, 7, generator=g).numpy().astype(float)
-        return np.exp(2 * first), first + second
-
-    return compare(
-        answer,
-        lambda first, second: float(stats.spearmanr(first, second).statistic),
-        [(np.array([1.0, 2.0, 30.0]), np.array([2.0, 1.0, 3.0])), *draws(case)],
-        slips={
-            "that is the ordinary correlation of the values: replace them by their ranks first.": (
-                lambda a, b: float(np.corrcoef(a, b)[0, 1])
-            ),
-            "argsort once says who stands where, not each one's rank: argsort the result again.": (
-                lambda a, b: float(np.corrcoef(np.argsort(a), np.argsort(b))[0, 1])
-            ),
-            "ranks go the same way on both sides: you turned one of them round.": (
-                lambda a, b: float(np.corrcoef(ranks(a), -ranks(b))[0, 1])
-            ),
-        },
-    )
+def which(answer: Mapping[str, str]) -> str | None:
+    """Check a dictionary from situation to the name of the setting."""
+    names = sorted({name for name, _ in SITUATIONS.values()})
+    if not isinstance(answer, Mapping) or set(answer) != set(SITUATIONS):
+        return f"give one name for each of the situations {', '.join(SITUATIONS)}."
+    for letter, (name, why) in SITUATIONS.items():
+        given = str(answer[letter]).strip().casefold()
+        if given not in names:
+            return f"situation {letter}: {given!r} is none of {', '.join(names)}."
+        if given != name:
+            return f"situation {letter} is not {given}: {why}."
+    return None

@@ -19,6 +19,7 @@ from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.datasets.regression import regression_truth
 from mtl_helpers.datasets.shapes import SHAPES, shapes
 from mtl_helpers.experiments import SeedResults, many_seeds
+from mtl_helpers.lessons.lesson_01 import corners
 from mtl_helpers.metrics import box_iou
 from mtl_helpers.models import HardSharing, backbones, small_cnn, tanh_trunk
 from mtl_helpers.tasks import Task, classification, regression
@@ -498,6 +499,7 @@ ONE_SHAPE = {
 PARTS = [tanh_trunk, one_task, train_together, train_alone, tuned, datasets_regression]
 
 STUDIES = [
+    *corners.STUDIES,
     Study(
         name="01_one_shape",
         question="What do the class and the box of one shape cost each other in one trunk?",

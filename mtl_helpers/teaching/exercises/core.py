@@ -51,6 +51,7 @@ KINDS = (
     "explain with numbers",
     "adversarial",
     "tell apart",
+    "build",
 )
 _STATUS = {
     "not attempted": "… not attempted yet",

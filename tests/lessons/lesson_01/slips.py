@@ -10,28 +10,6 @@ def settings(**changes):
     return f"setting = { ({**RIGHT, **changes})!r}"
 
 
-IOU = """
-def iou(first, second):
-    low = torch.maximum({low1}, {low2})
-    high = torch.minimum({high1}, {high2})
-    common = (high - low){clamp}.prod()
-    return common / ({area} - {minus})
-"""
-BOX = {
-    "low1": "first[:2] - first[2:] / 2", "high1": "first[:2] + first[2:] / 2",
-    "low2": "second[:2] - second[2:] / 2", "high2": "second[:2] + second[2:] / 2",
-    "clamp": ".clamp(min=0)", "area": "first[2:].prod() + second[2:].prod()", "minus": "common",
-}  # fmt: skip
-CORNERS = {
-    "low1": "first[:2]", "high1": "first[2:]", "low2": "second[:2]", "high2": "second[2:]",
-    "area": "(first[2:] - first[:2]).prod() + (second[2:] - second[:2]).prod()",
-}  # fmt: skip
-
-
-def iou(**changes):
-    return IOU.format(**{**BOX, **changes})
-
-
 GAIN = """
 def mean_gain(multi, single, higher_is_better):
     gains = []
@@ -56,69 +34,106 @@ def half_width(ours, theirs):
     return {}
 """
 SAVING = "def saving(shared, head, tasks):\n    return "
-PARTNER = "def best_partner(affinity, target):\n    return "
-RANK = "import numpy as np\n\ndef rank_correlation(first, second):\n    return "
-NEEDED = "def examples_needed(alone, together):\n    return "
+
+NETWORK = """
+def shared_network(inputs, width, counters):
+    return nn.Sequential(
+        {first}, {second}, {heads},
+    )
+"""
+LAYERS = {
+    "first": "nn.Linear(inputs, width), nn.ReLU()",
+    "second": "nn.Linear(width, width), nn.ReLU()",
+    "heads": "nn.Linear(width, counters)",
+}
+
+
+def network(**changes):
+    return NETWORK.format(**{**LAYERS, **changes})
+
+
+APART = """
+class Apart(nn.Module):
+    def __init__(self, inputs, width, counters):
+        super().__init__()
+        self.nets = nn.ModuleList(
+            nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
+            for _ in range(counters)
+        )
+
+    def forward(self, x):
+        return torch.cat([net(x) for net in self.nets], 1)
+
+def shared_network(inputs, width, counters):
+    return Apart(inputs, width, counters)
+"""
+COPIES = """
+class Copies(nn.Module):
+    def __init__(self, inputs, width, counters):
+        super().__init__()
+        self.net = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 1))
+        self.counters = counters
+
+    def forward(self, x):
+        return self.net(x).expand(-1, self.counters)
+
+def shared_network(inputs, width, counters):
+    return Copies(inputs, width, counters)
+"""
+FORGOTTEN = """
+class Forgotten(nn.Module):
+    def __init__(self, inputs, width, counters):
+        super().__init__()
+        self.trunk = nn.Sequential(nn.Linear(inputs, width), nn.ReLU())
+        self.width, self.counters = width, counters
+
+    def forward(self, x):
+        return nn.Linear(self.width, self.counters)(self.trunk(x))
+
+def shared_network(inputs, width, counters):
+    return Forgotten(inputs, width, counters)
+"""
+MEAN = """
+class Mean(nn.Module):
+    def __init__(self, inputs, width, counters):
+        super().__init__()
+        self.net = nn.Sequential(
+            nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, width), nn.ReLU(),
+            nn.Linear(width, counters),
+        )
+
+    def forward(self, x):
+        return self.net(x - x.mean(0))
+
+def shared_network(inputs, width, counters):
+    return Mean(inputs, width, counters)
+"""
+PAYS = """
+from scipy.stats import ttest_ind
+from mtl_helpers.metrics import paired_interval
+
+def who_pays(alone, together):
+    return [k for k in alone if {}]
+"""
 
 SLIPS = {
     "01.1": [
-        (settings(f="multi-task"), "situation f is not multi-task"),
-        (settings(h="single-task"), "situation h is not single-task"),
-        (settings(g="single-task"), "(an auxiliary task)"),
-        (settings(c="multi-task"), "situation c is not multi-task"),
-        (settings(a="both"), "'both' is none of"),
-        ("setting = {'a': 'multi-task'}", "one name for each"),
-    ],
-    "01.3": [
-        (iou(clamp=""), "minus times minus"),
-        (iou(minus="0"), "subtract it from the sum"),
-        (iou(**CORNERS), "two corners"),
-        (iou(area="second[2:].prod()", minus="0"), "your answer is off"),
-        (iou(area="torch.ones(())", minus="0"), "that is the overlap"),
-        (
-            iou(**{k: BOX[k].replace(" / 2", "") for k in ("low1", "low2", "high1", "high2")}),
-            "half of the width",
-        ),
-    ],
-    "01.4": [
-        (SAVING + "(shared + tasks * head) / (tasks * (shared + head))", "what is left to pay"),
-        (SAVING + "tasks * (shared + head) / (shared + tasks * head)", "on top"),
-        (SAVING + "1 - 1 / tasks", "forgot the heads"),
-        (SAVING + "(tasks - 1) * shared", "number of parameters saved"),
-        (
-            SAVING + "100 - 100 * (shared + tasks * head) / (tasks * (shared + head))",
-            "not per cent",
-        ),
-    ],
-    "01.5": [
-        (gain(up="True"), "the sign must be turned"),
-        (gain(up="not higher_is_better[k]"), "sign of the wrong tasks"),
-        (gain(base="multi[k]"), "divided by the multi-task score"),
-        (gain(base="1"), "plain differences"),
-        (gain(scale="1"), "give percent"),
-        (gain(count="1"), "average them over the tasks"),
+        (network(heads="nn.Linear(width, 1)"), "a column for each counter"),
+        (network(second="nn.Identity()"), "expected: "),
+        (network(first="nn.Linear(inputs, width)", second="nn.Linear(width, width)"), "is linear"),
+        (network(heads="nn.Linear(width, counters, bias=False)"), "in each of the"),
+        (APART, "separate networks"),
+        (COPIES, "has no parameter of its own"),
+        (FORGOTTEN, "in every call"),
+        (MEAN, "other examples"),
+        ("def shared_network(inputs, width, counters):\n    return counters", "an nn.Module"),
     ],
     "01.2": [
-        (
-            "lie = {'single': {'A': .8, 'B': .2}, 'multi': {'A': .7, 'B': .2}}",
-            "average accuracy does not rise",
-        ),
-        (
-            "lie = {'single': {'A': .8, 'B': .2}, 'multi': {'A': .8, 'B': .3}}",
-            "so does delta-m",
-        ),
-        (
-            "lie = {'single': {'A': 80, 'B': 20}, 'multi': {'A': 90, 'B': 15}}",
-            "at most at 1",
-        ),
-        ("lie = {'single': {'A': .8}, 'multi': {'A': .9}}", "tasks A and B"),
-    ],
-    "01.6": [
         (
             WIDTH.format(
                 "stats.t.ppf(.975, n - 1) * np.hypot(a.std(ddof=1), b.std(ddof=1)) / n**.5"
             ),
-            "as strangers",
+            "different ones",
         ),
         (
             WIDTH.format("2 * stats.t.ppf(.975, n - 1) * (a - b).std(ddof=1) / n**.5"),
@@ -129,42 +144,41 @@ SLIPS = {
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std(ddof=1)"), "spreads less"),
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std() / n**.5"), "ddof=1"),
     ],
-    "01.7": [
-        (PARTNER + "int(affinity[target].argmax())", "the task itself"),
+    "01.3": [
+        (gain(up="True"), "the sign must be turned"),
+        (gain(up="not higher_is_better[k]"), "sign of the wrong tasks"),
+        (gain(base="multi[k]"), "divided by the multi-task score"),
+        (gain(base="1"), "plain differences"),
+        (gain(scale="1"), "give percent"),
+        (gain(count="1"), "average them over the tasks"),
+    ],
+    "01.4": [
+        (PAYS.format("paired_interval(together[k], alone[k]).high < 0"), "those are the winners"),
+        (PAYS.format("sum(together[k]) > sum(alone[k])"), "may be luck"),
+        (PAYS.format("paired_interval(together[k], alone[k]).excludes_zero"), "winners too"),
+        (PAYS.format("paired_interval(together[k], alone[k]).high > 0"), "Take the lower end"),
         (
-            PARTNER + "int((affinity - 9 * torch.eye(len(affinity)))[:, target].argmax())",
-            "looked down a column",
+            PAYS.format("ttest_ind(together[k], alone[k], alternative='greater').pvalue < 0.025"),
+            "seed by seed",
         ),
-        (PARTNER + "int(affinity[target].argmin())", "worst partner"),
+        ("def who_pays(alone, together):\n    return []", "your answer is off"),
+    ],
+    "01.5": [
+        (SAVING + "(shared + tasks * head) / (tasks * (shared + head))", "what is left to pay"),
+        (SAVING + "tasks * (shared + head) / (shared + tasks * head)", "on top"),
+        (SAVING + "1 - 1 / tasks", "forgot the heads"),
+        (SAVING + "(tasks - 1) * shared", "number of parameters saved"),
         (
-            PARTNER + "int(torch.cat([affinity[target][:target], "
-            "affinity[target][target + 1:]]).argmax())",
-            "move by one",
+            SAVING + "100 - 100 * (shared + tasks * head) / (tasks * (shared + head))",
+            "not per cent",
         ),
     ],
-    "01.8": [
-        (
-            NEEDED + "max((n for n, e in alone.items() if e > together), default=float('inf'))",
-            "*not* enough",
-        ),
-        (
-            NEEDED + "max((e for e in alone.values() if e <= together), default=float('inf'))",
-            "gave the error",
-        ),
-        (NEEDED + "max(alone)", "smallest number"),
-        (
-            NEEDED + "min((n for n, e in alone.items() if e < together), default=float('inf'))",
-            "equal is good enough",
-        ),
-        (NEEDED + "min(n for n, e in alone.items() if e <= together)", "your function raised"),
-    ],
-    "01.9": [
-        (RANK + "np.corrcoef(first, second)[0, 1]", "ordinary correlation"),
-        (RANK + "np.corrcoef(np.argsort(first), np.argsort(second))[0, 1]", "argsort once"),
-        (
-            RANK + "np.corrcoef(np.argsort(np.argsort(first)), "
-            "-np.argsort(np.argsort(second)))[0, 1]",
-            "turned one of them",
-        ),
+    "01.6": [
+        (settings(f="multi-task"), "situation f is not multi-task"),
+        (settings(h="single-task"), "situation h is not single-task"),
+        (settings(g="single-task"), "(an auxiliary task)"),
+        (settings(c="multi-task"), "situation c is not multi-task"),
+        (settings(a="both"), "'both' is none of"),
+        ("setting = {'a': 'multi-task'}", "one name for each"),
     ],
 }

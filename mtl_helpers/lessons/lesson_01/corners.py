@@ -1,0 +1,655 @@
+"""The street corners of lesson 01: each of a city's pedestrian counters is a task.
+
+Every network here has one trunk of a few layers and a linear head per counter. It learns the
+logarithm of the counts, standardised per counter by its training labels; errors are given back in
+the logarithm's own unit.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import Ridge
+from torch import Tensor
+
+import mtl_helpers.datasets.footsteps as datasets_footsteps
+from mtl_helpers.datasets.base import MultiTaskData, Splits
+from mtl_helpers.datasets.footsteps import FEW_HOURS, footsteps, read_footsteps
+from mtl_helpers.experiments import SeedResults, many_seeds
+from mtl_helpers.models import HardSharing, mlp
+from mtl_helpers.tasks import regression
+from mtl_helpers.teaching.studies import Sample, Study
+
+Configuration = Mapping[str, Any]
+Moments = Mapping[str, tuple[float, float]]  # mean and standard deviation by task
+COUNTERS = tuple(name for name in read_footsteps().counters if name != FEW_HOURS)
+OWN = "own"  # the task that a group of counters is measured on
+
+
+def standardised(data: Splits) -> tuple[Splits, Moments]:
+    """Subtract each target's mean and divide by its standard deviation, both of training labels.
+
+    Returns:
+        The data, and (mean, standard deviation) by task: prediction * sd + mean is in the old unit.
+    """
+    moments = {}
+    for name, target in data.train.targets.items():
+        known = target[~target.isnan()]
+        moments[name] = (float(known.mean()), float(known.std()))
+    parts = (
+        MultiTaskData(
+            part.inputs,
+            {k: (t - moments[k][0]) / moments[k][1] for k, t in part.targets.items()},
+        )
+        for part in data
+    )
+    return Splits(*parts), moments
+
+
+@lru_cache(maxsize=64)
+def city(seed: int, hours: int, inputs: str, test_year: int | None = None) -> Splits:
+    """Draw the labelled hours of all 20 counters, in people's logarithm (not standardised)."""
+    return footsteps(hours, inputs=inputs, test_year=test_year, seed=seed)
+
+
+def group(data: Splits, names: Sequence[str], shuffled: int | None = None) -> Splits:
+    """Keep some counters: the first is called ``own``, the others ``partner_1``, ...
+
+    Args:
+        data: what :func:`city` gives.
+        names: the counters.
+        shuffled: a seed: the training and validation labels of all but the first change places
+            among the hours, so that nothing can be learned from them; None leaves them.
+    """
+    tasks = [OWN, *(f"partner_{k}" for k in range(1, len(names)))]
+    rng = torch.Generator().manual_seed(shuffled or 0)
+
+    def part(examples: MultiTaskData, mixed: bool) -> MultiTaskData:
+        targets = torch.stack([examples.targets[name] for name in names], 1)
+        rows = ~targets.isnan().all(1) | (examples is data.test)  # so that tests are of one size
+        inputs, targets = examples.inputs[rows], targets[rows]
+        for k in range(1, len(names) if mixed else 0):
+            known = (~targets[:, k].isnan()).nonzero()[:, 0]
+            order = torch.randperm(len(known), generator=rng)
+            targets[known, k] = targets[known[order], k]
+        return MultiTaskData(inputs, dict(zip(tasks, targets.unbind(1), strict=True)))
+
+    mix = shuffled is not None
+    return Splits(part(data.train, mix), part(data.valid, mix), part(data.test, False))
+
+
+@dataclass(frozen=True, eq=False)
+class Networks:
+    """Trained networks, and how to read them.
+
+    Attributes:
+        results: of ``many_seeds``, in standardised units; "seed" i is network i.
+        moments: for each network its tasks' means and standard deviations, as
+            :func:`standardised` gives them.
+        model: an untrained network of the same kind.
+    """
+
+    results: SeedResults
+    moments: Sequence[Moments]
+    model: HardSharing
+
+    def predict(self, number: int, inputs: Tensor) -> Tensor:
+        """What network ``number`` says, in people's logarithm: inputs [N, D] -> [N, K]."""
+        self.model.load_state_dict(self.results.state(number))
+        with torch.no_grad():
+            outputs = self.model(inputs)
+        return in_old_unit(torch.cat(list(outputs.values()), 1), self.moments[number])
+
+    def errors(self, task: str) -> Tensor:
+        """The test RMSE of one task in the logarithm's unit, [networks]."""
+        return self.results.scores[task] * torch.tensor(
+            [m[task][1] for m in self.moments], dtype=torch.float64
+        )
+
+
+def in_old_unit(outputs: Tensor, moments: Moments) -> Tensor:
+    """Undo :func:`standardised`: outputs [N, K] in the order of ``moments``."""
+    mean, sd = torch.tensor(list(moments.values()), dtype=outputs.dtype).T
+    return outputs * sd + mean
+
+
+def train_networks(
+    draw: Callable[[int], Splits],
+    names: Sequence[str],
+    networks: int,
+    widths: Sequence[int],
+    trunks: Sequence[Mapping[str, Tensor]] | None = None,
+    **settings: Any,
+) -> Networks:
+    """Train networks 0, 1, ... that differ in data and initial parameters, all stacked.
+
+    Args:
+        draw: from the number of a network to its data, in people's logarithm.
+        names: the tasks.
+        networks: how many.
+        widths: of the trunk's layers.
+        trunks: parameters of a trunk to begin with, for each network; drawn when left out.
+        settings: for ``many_seeds``.
+    """
+    drawn = [standardised(draw(number)) for number in range(networks)]
+    tasks = [regression(name) for name in names]
+    features = drawn[0][0].train.inputs.shape[1]
+
+    def make() -> HardSharing:
+        model = HardSharing.linear(mlp(features, widths), tasks)
+        if trunks is not None:
+            model.trunk.load_state_dict(trunks[torch.initial_seed()])  # that is its number
+        return model
+
+    results = many_seeds(
+        make,
+        tasks,
+        lambda number: drawn[number][0],
+        seeds=range(networks),
+        batch_size=None,
+        optimizer="adamw",
+        method="vmap",
+        **settings,
+    )
+    empty = HardSharing.linear(mlp(features, widths), tasks)
+    return Networks(results, [moments for _, moments in drawn], empty)
+
+
+def tuned(
+    train: Callable[..., Networks], configuration: Configuration, measured: str = ""
+) -> dict[str, Any]:
+    """Choose learning rate, weight decay and number of steps by mean validation loss.
+
+    Args:
+        train: takes ``lr``, ``weight_decay``, ``steps`` and ``record_every``.
+        configuration: the grids ``learning_rates`` and ``weight_decays``, ``steps`` at most.
+        measured: the task whose loss counts; all when left out.
+    """
+    found = []
+    for lr, decay in itertools.product(
+        configuration["learning_rates"], configuration["weight_decays"]
+    ):
+        steps, every = configuration["steps"], configuration["record_every"]
+        trial = train(lr=lr, weight_decay=decay, steps=steps, record_every=every)
+        curves = trial.results.curves
+        losses = [curves.losses[measured]] if measured else list(curves.losses.values())
+        mean = torch.stack(losses).mean((0, 1))[1:].nan_to_num(torch.inf)
+        best = int(mean.argmin())
+        found.append((float(mean[best]), lr, decay, int(curves.steps[best + 1])))
+    _, lr, decay, steps = min(found)
+    return {"lr": lr, "weight_decay": decay, "steps": steps}
+
+
+# --- Twenty counters: one network, twenty networks, and their rivals ------------------------------
+
+
+def separate(
+    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how
+) -> Networks:
+    """Train a network per seed and counter: network ``i * 20 + k`` learns counter k of seed i."""
+
+    def draw(number: int) -> Splits:
+        i, k = divmod(number, len(COUNTERS))
+        return group(city(seeds[i], hours, inputs), [COUNTERS[k]])
+
+    return train_networks(draw, [OWN], len(seeds) * len(COUNTERS), widths, **how)
+
+
+def together(
+    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how
+) -> Networks:
+    """Train a network for all counters per seed."""
+    draw = lambda number: city(seeds[number], hours, inputs)  # noqa: E731
+    return train_networks(draw, COUNTERS, len(seeds), widths, **how)
+
+
+def fine_tuned(
+    configuration: Configuration, inputs: str, settings: Mapping[str, Any]
+) -> tuple[Callable[..., Networks], dict[str, Any]]:
+    """Learn the other 19 counters together, then go on with the labels of the 20th alone.
+
+    Args:
+        configuration: as for :func:`street_corners`.
+        inputs: "plain" or "good".
+        settings: how the 19 are learned, as was tuned for all 20.
+
+    Returns:
+        A function that trains a network per seed and counter, as :func:`separate` does, and what
+        was tuned for the second part.
+    """
+    widths, count = configuration["widths"], len(COUNTERS)
+
+    def draw(seeds: Sequence[int], number: int) -> Splits:
+        i, k = divmod(number, count)
+        return group(city(seeds[i], 50, inputs), [c for c in COUNTERS if c != COUNTERS[k]])
+
+    @lru_cache(maxsize=4)
+    def first(seeds: tuple[int, ...]) -> list[dict[str, Tensor]]:
+        names = [OWN, *(f"partner_{k}" for k in range(1, count - 1))]
+        found: list[dict[str, Tensor]] = []
+        for seed in seeds:  # one seed at a time: twenty networks for nineteen counters are many
+            learned = train_networks(partial(draw, [seed]), names, count, widths, **settings)
+            for number in range(count):
+                learned.model.load_state_dict(learned.results.state(number))
+                state = learned.model.trunk.state_dict().items()
+                found.append({name: value.clone() for name, value in state})
+        return found
+
+    def train(seeds: Sequence[int], **how: Any) -> Networks:
+        return separate(widths, 50, inputs, seeds, trunks=first(tuple(seeds)), **how)
+
+    grid = {**configuration, **configuration["fine_tuning"]}
+    chosen = tuned(partial(train, seeds=configuration["tuning_seeds"]), grid)
+    return train, chosen
+
+
+def linear_rival(data: Splits, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Ridge regression per counter on the raw inputs; strength is its penalty."""
+    x, counter, y = labels(data.train)
+    models = [Ridge(strength).fit(x[counter == k], y[counter == k]) for k in range(len(COUNTERS))]
+    return lambda inputs: np.stack([model.predict(inputs) for model in models], 1)
+
+
+def pooled_linear_rival(data: Splits, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    """One ridge regression for all counters, which have the same standardised prediction."""
+    x, _, y = labels(data.train)
+    model = Ridge(strength).fit(x, y)
+    return lambda inputs: np.repeat(model.predict(inputs)[:, None], len(COUNTERS), 1)
+
+
+def pooled_trees_rival(data: Splits, strength: float) -> Callable[[np.ndarray], np.ndarray]:
+    """Extra trees on all labels, with the counter as 20 further inputs; strength: leaf size."""
+    x, counter, y = labels(data.train)
+    which = np.eye(len(COUNTERS))
+    trees = ExtraTreesRegressor(200, min_samples_leaf=int(strength), random_state=0, n_jobs=1)
+    trees.fit(np.hstack([x, which[counter]]), y)
+    ask = lambda x, row: trees.predict(np.hstack([x, np.tile(row, (len(x), 1))]))  # noqa: E731
+    return lambda inputs: np.stack([ask(inputs, row) for row in which], 1)
+
+
+def labels(part: MultiTaskData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Inputs [N, D], number of the counter [N] and target [N] of each label."""
+    targets = torch.stack(list(part.targets.values()), 1)
+    row, counter = (~targets.isnan()).nonzero(as_tuple=True)
+    return part.inputs[row].numpy(), counter.numpy(), targets[row, counter].numpy()
+
+
+#: Name: (from standardised data and a strength to a function that predicts [N, K]; strengths).
+RIVALS: dict[str, tuple[Callable[..., Any], list[float]]] = {
+    "linear, separate": (linear_rival, [1.0, 3.0, 10.0, 30.0, 100.0]),
+    "linear, pooled": (pooled_linear_rival, [1.0, 3.0, 10.0, 30.0, 100.0]),
+    "trees, pooled": (pooled_trees_rival, [1, 2, 3, 5, 10]),
+}
+
+
+def rival(
+    arm: str, configuration: Configuration, inputs: str
+) -> tuple[Callable[[int, Tensor], Tensor], dict[str, Any]]:
+    """Tune the strength of a rival on validation data.
+
+    Returns:
+        A function from a seed and inputs to predictions [N, K] in people's logarithm, and what was
+        tuned.
+    """
+    train, strengths = RIVALS[arm]
+
+    def predict(strength: float, seed: int, asked: Tensor) -> Tensor:
+        data, moments = standardised(city(seed, 50, inputs))
+        outputs = train(data, strength)(asked.numpy())
+        return in_old_unit(torch.from_numpy(outputs), moments)
+
+    def loss(strength: float) -> float:
+        parts = {seed: city(seed, 50, inputs).valid for seed in configuration["tuning_seeds"]}
+        return sum(
+            float(rmse(predict(strength, seed, part.inputs), part).mean())
+            for seed, part in parts.items()
+        )
+
+    best = min(strengths, key=loss)
+    return partial(predict, best), {"strength": best}
+
+
+def rmse(predictions: Tensor, part: MultiTaskData) -> Tensor:
+    """Give each counter's RMSE where it counted, [K]: predictions [N, K]."""
+    targets = torch.stack(list(part.targets.values()), 1)
+    return (predictions - targets).square().nanmean(0).sqrt()
+
+
+def street_corners(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Compare one network for all counters with its rivals, on 2023 and on the next year.
+
+    Returns:
+        One row per inputs, arm and seed: ``rmse`` and ``rmse_next_year`` (means over counters),
+        the same ``by_counter`` and ``by_counter_next_year``, and ``tuned``, what was chosen.
+    """
+    rows = []
+    for inputs in configuration["inputs"]:
+        for arm, (predict, chosen) in _arms(configuration, seeds, inputs).items():
+            for seed in seeds:
+                row: dict[str, Any] = {"inputs": inputs, "arm": arm, "seed": seed}
+                for year, end in ((None, ""), (2024, "_next_year")):
+                    test = city(seed, 50, inputs, year).test
+                    errors = rmse(predict(seed, test.inputs), test)
+                    row[f"rmse{end}"] = round(float(errors.mean()), 4)
+                    row[f"by_counter{end}"] = [round(float(e), 3) for e in errors]
+                rows.append({**row, "tuned": chosen})
+    return rows
+
+
+def _arms(
+    configuration: Configuration, seeds: Sequence[int], inputs: str
+) -> dict[str, tuple[Callable[[int, Tensor], Tensor], dict[str, Any]]]:
+    """By arm: a function from a seed and inputs to predictions [N, K], and what was tuned."""
+    widths, found = configuration["widths"], {}
+    for arm in configuration["arms"]:
+        if arm in RIVALS:
+            found[arm] = rival(arm, configuration, inputs)
+            continue
+        if arm == "fine-tuned":
+            train, chosen = fine_tuned(configuration, inputs, found["together"][1])
+        else:
+            train = partial({"separate": separate, "together": together}[arm], widths, 50, inputs)
+            chosen = tuned(partial(train, seeds=configuration["tuning_seeds"]), configuration)
+        networks = train(seeds=list(seeds), **chosen)
+        found[arm] = (partial(_of_seed, networks, list(seeds)), chosen)
+    return found
+
+
+def _of_seed(networks: Networks, seeds: Sequence[int], seed: int, inputs: Tensor) -> Tensor:
+    """What the networks of a seed predict for all counters, [N, K]."""
+    each = len(networks.moments) // len(seeds)  # networks per seed: 1 or 20
+    first = seeds.index(seed) * each
+    return torch.cat([networks.predict(first + k, inputs) for k in range(each)], 1)
+
+
+# --- More labels, more counters, other partners ---------------------------------------------------
+
+
+def both_ways(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Learn all counters separately and together, by labelled hours and by width of the trunk.
+
+    Returns:
+        One row per number of hours, width, arm and seed: ``rmse``, the mean over counters, and
+        ``tuned``.
+    """
+    rows = []
+    for hours, width, arm in itertools.product(
+        configuration["hours"], configuration["layer_widths"], configuration["arms"]
+    ):
+        train = {"separate": separate, "together": together}[arm]
+        run = partial(train, [width, width], hours, configuration["inputs"])
+        chosen = tuned(partial(run, seeds=configuration["tuning_seeds"]), configuration)
+        networks = run(seeds=list(seeds), **chosen)
+        errors = torch.stack([networks.errors(k) for k in networks.results.scores], 1)
+        for seed, error in zip(seeds, errors.reshape(len(seeds), -1).mean(1), strict=True):
+            row = {"hours": hours, "width": width, "arm": arm, "seed": seed}
+            rows.append({**row, "rmse": round(float(error), 4), "tuned": chosen})
+    return rows
+
+
+def in_groups(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Deal the counters into groups of equal size, anew for each seed; each group has a network.
+
+    Returns:
+        One row per size of the groups and seed: ``rmse``, the mean over counters, and ``tuned``.
+    """
+    rows = []
+    for size in configuration["sizes"]:
+        names = [OWN, *(f"partner_{k}" for k in range(1, size))]
+        each = len(COUNTERS) // size  # groups per seed
+
+        def run(seeds: Sequence[int], size=size, names=names, each=each, **how: Any) -> Networks:
+            def draw(number: int) -> Splits:
+                i, k = divmod(number, each)
+                rng = torch.Generator().manual_seed(seeds[i])
+                order = torch.randperm(len(COUNTERS), generator=rng)[k * size : (k + 1) * size]
+                data = city(seeds[i], 50, configuration["inputs"])
+                return group(data, [COUNTERS[n] for n in order.tolist()])
+
+            return train_networks(draw, names, each * len(seeds), configuration["widths"], **how)
+
+        chosen = tuned(partial(run, seeds=configuration["tuning_seeds"]), configuration)
+        networks = run(seeds=list(seeds), **chosen)
+        errors = torch.stack([networks.errors(k) for k in names], 1).reshape(len(seeds), -1)
+        rows += [
+            {"size": size, "seed": seed, "rmse": round(float(error), 4), "tuned": chosen}
+            for seed, error in zip(seeds, errors.mean(1), strict=True)
+        ]
+    return rows
+
+
+def partners(own: str, kind: str, count: int, seed: int) -> list[str]:
+    """Choose the other counters that a counter learns with.
+
+    Args:
+        own: the counter.
+        kind: ``"nearest"`` or ``"farthest"`` in the city; ``"alike"`` or ``"unlike"``: by the
+            correlation of the logged counts over all of 2022, which nobody with 50 labels knows;
+            ``"random"``, drawn anew for each seed.
+        count: how many.
+        seed: for ``"random"``.
+    """
+    table = read_footsteps()
+    columns = [table.counters.index(name) for name in COUNTERS]
+    if kind == "random":
+        rng = torch.Generator().manual_seed(1000 * seed + COUNTERS.index(own))
+        order = torch.randperm(len(COUNTERS), generator=rng).tolist()
+    else:
+        if kind in ("nearest", "farthest"):
+            far = table.distances()[columns][:, columns]
+        else:
+            far = -likeness()
+        row = far[COUNTERS.index(own)]
+        order = row.argsort(descending=kind in ("farthest", "unlike")).tolist()
+    others = [COUNTERS[k] for k in order if COUNTERS[k] != own]
+    return others[:count]
+
+
+@lru_cache(maxsize=1)
+def likeness() -> Tensor:
+    """Correlate the logged counts of every two counters over 2022, where both counted, [K, K]."""
+    table = read_footsteps()
+    columns = [table.counters.index(name) for name in COUNTERS]
+    year = torch.from_numpy(table.day.astype("datetime64[Y]").astype(int)) + 1970
+    values = table.counts[year == 2022][:, columns].log1p()
+    found = torch.eye(len(COUNTERS), dtype=torch.float64)
+    for i, j in itertools.combinations(range(len(COUNTERS)), 2):
+        both = values[:, [i, j]]
+        both = both[~both.isnan().any(1)]
+        found[i, j] = found[j, i] = torch.corrcoef(both.T)[0, 1]
+    return found
+
+
+def with_partners(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Measure what each counter's error becomes with other counters beside it.
+
+    A setting has a ``name``, the number of ``partners``, and what differs from random partners with
+    labels of their own and equal weights: ``kind``, ``shuffled``, ``own_weight``.
+
+    Returns:
+        One row per setting, counter and seed: ``rmse`` of the counter.
+    """
+    rows = []
+    for setting in configuration["settings"]:
+        count = setting["partners"]
+        names = [OWN, *(f"partner_{k}" for k in range(1, count + 1))]
+        weights = {**dict.fromkeys(names, 1.0), OWN: setting.get("own_weight", 1.0)}
+
+        def run(seeds: Sequence[int], setting=setting, names=names, **how: Any):
+            def draw(number: int) -> Splits:
+                i, k = divmod(number, len(COUNTERS))
+                own, seed = COUNTERS[k], seeds[i]
+                chosen = partners(own, setting.get("kind", "random"), len(names) - 1, seed)
+                mixed = 10_000 * seed + k + 1 if setting.get("shuffled") else None
+                return group(city(seed, 50, configuration["inputs"]), [own, *chosen], mixed)
+
+            number = len(seeds) * len(COUNTERS)
+            return train_networks(draw, names, number, configuration["widths"], **how)
+
+        train = partial(run, weights=weights)
+        chosen = tuned(partial(train, seeds=configuration["tuning_seeds"]), configuration, OWN)
+        errors = train(seeds=list(seeds), **chosen).errors(OWN).reshape(len(seeds), -1)
+        rows += [
+            {
+                "setting": setting["name"],
+                "seed": seed,
+                "rmse": round(float(errors[i].mean()), 4),
+                "by_counter": [round(float(e), 3) for e in errors[i]],
+                "tuned": chosen,
+            }
+            for i, seed in enumerate(seeds)
+        ]
+    return rows
+
+
+# --- What the notebook uses ---------------------------------------------------------------------
+
+
+def one_counter(part: MultiTaskData, name: str) -> MultiTaskData:
+    """Keep one counter and the rows that label it."""
+    target = part.targets[name]
+    rows = ~target.isnan()
+    return MultiTaskData(part.inputs[rows], {name: target[rows]})
+
+
+def in_logs(
+    said: Mapping[str, Mapping[str, Tensor]], moments: Moments
+) -> dict[str, dict[str, Tensor]]:
+    """Undo the standardisation of each arm's outputs, by counter, [N] each."""
+    return {
+        arm: {name: out * moments[name][1] + moments[name][0] for name, out in outputs.items()}
+        for arm, outputs in said.items()
+    }
+
+
+def mean_error(part: MultiTaskData, predictions: Mapping[str, Tensor]) -> float:
+    """RMSE of the logarithm where each counter counted, averaged over the counters."""
+    columns = torch.stack([predictions[name] for name in part.targets], 1)
+    return float(rmse(columns, part).mean())
+
+
+# --- What is recorded -----------------------------------------------------------------------------
+
+GRID = {
+    "inputs": "plain",
+    "widths": [32, 32],
+    "learning_rates": [0.003, 0.01, 0.03, 0.1],
+    "weight_decays": [0.3, 1.0, 3.0, 10.0],
+    "steps": 400,
+    "record_every": 20,
+    "tuning_seeds": [100, 101, 102],
+}
+CORNERS = {
+    **GRID,
+    "inputs": ["plain", "good"],
+    "arms": ["separate", "together", "fine-tuned", *RIVALS],
+    "fine_tuning": {
+        "learning_rates": [0.0003, 0.001, 0.003, 0.01],
+        "weight_decays": [0.3, 3.0],
+        "steps": 200,
+        "record_every": 10,
+    },
+}
+BOTH = {**GRID, "arms": ["separate", "together"], "tuning_seeds": [100, 101]}
+HOURS = {**BOTH, "hours": [10, 25, 50, 100, 200, 400], "layer_widths": [32]}
+WIDTHS = {**BOTH, "hours": [50], "layer_widths": [2, 4, 8, 16, 32, 64]}
+GROUPS = {**GRID, "sizes": [1, 2, 4, 5, 10, 20], "tuning_seeds": [100, 101]}
+PARTNERS = {
+    **GRID,
+    "learning_rates": [0.003, 0.01, 0.03],
+    "weight_decays": [1.0, 3.0, 10.0],
+    "steps": 300,
+    "tuning_seeds": [100],
+    "settings": [
+        {"name": "alone", "partners": 0},
+        *(
+            {"name": kind, "partners": 3, "kind": kind}
+            for kind in ("random", "nearest", "farthest", "alike", "unlike")
+        ),
+        {"name": "shuffled", "partners": 3, "shuffled": True},
+        {"name": "drowned", "partners": 3, "own_weight": 0.001},
+    ],
+}
+PARTS = [
+    datasets_footsteps, standardised, city, group, in_old_unit, Networks, train_networks, tuned,
+    separate, together,
+]  # fmt: skip
+
+STUDIES = [
+    Study(
+        name="01_street_corners",
+        question="What does one network for twenty street corners save, against which rivals?",
+        configuration=CORNERS,
+        run=street_corners,
+        seeds=range(10),
+        keys=("inputs", "arm", "seed"),
+        sample=Sample(
+            {
+                **CORNERS,
+                "inputs": ["plain"],
+                "arms": ["linear, separate", "linear, pooled"],
+            },
+            0.02,
+            seeds=[0],
+        ),
+        code=[
+            *PARTS,
+            _arms,
+            _of_seed,
+            fine_tuned,
+            rival,
+            rmse,
+            labels,
+            linear_rival,
+            pooled_linear_rival,
+            pooled_trees_rival,
+        ],
+    ),
+    Study(
+        name="01_labelled_hours",
+        question="How does the gain from learning together change with the labels of each task?",
+        configuration=HOURS,
+        run=both_ways,
+        seeds=range(10),
+        keys=("hours", "width", "arm", "seed"),
+        sample=Sample({**HOURS, "hours": [10], "arms": ["together"]}, 0.05),
+        code=PARTS,
+    ),
+    Study(
+        name="01_corner_widths",
+        question="How does the gain from learning together change with the width of the trunk?",
+        configuration=WIDTHS,
+        run=both_ways,
+        seeds=range(10),
+        keys=("hours", "width", "arm", "seed"),
+        sample=Sample({**WIDTHS, "layer_widths": [2], "arms": ["together"]}, 0.05),
+        code=PARTS,
+    ),
+    Study(
+        name="01_groups",
+        question="How does the error fall with the number of counters that share a network?",
+        configuration=GROUPS,
+        run=in_groups,
+        seeds=range(10),
+        keys=("size", "seed"),
+        sample=Sample({**GROUPS, "sizes": [20]}, 0.05),
+        code=PARTS,
+    ),
+    Study(
+        name="01_partners",
+        question="Which partners help a street corner, and which harm it?",
+        configuration=PARTNERS,
+        run=with_partners,
+        seeds=range(8),
+        keys=("setting", "seed"),
+        sample=Sample({**PARTNERS, "settings": [{"name": "alone", "partners": 0}]}, 0.05),
+        code=[*PARTS, partners, likeness],
+    ),
+]
