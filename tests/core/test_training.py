@@ -379,6 +379,23 @@ def test_no_bar_is_drawn_where_nobody_looks(capfd, monkeypatch):
     assert capfd.readouterr().err == ""
 
 
+def test_the_bar_is_closed_when_training_stops_early(monkeypatch):
+    class Bar(list):
+        closed = False
+
+        def set_postfix(self, _):
+            assert not self.closed
+
+        def close(self):
+            self.closed = True
+
+    bars = []
+    monkeypatch.setattr(training, "_progress_bar", lambda e, *_: bars.append(Bar(e)) or bars[-1])
+    scripted(monkeypatch, [3.0, 1.0, 2.0, 2.0, 2.0])
+    history = fit(make_model(), TASKS, make_data(), make_data(), epochs=5, patience=2)
+    assert history.stopped_early and [bar.closed for bar in bars] == [True]
+
+
 def test_optimiser_by_name_or_by_function():
     weights = [nn.Parameter(torch.zeros(2))]
     made = make_optimizer("adamw", weights, 0.5)
