@@ -33,6 +33,8 @@ SAMPLES = (
     "tests/teaching/test_studies.py::test_a_sample_of_every_recorded_study_gives_its_rows_again"
 )
 RELATIVE = 1e-12
+# torch takes as many threads as MKL has, which asks its own variable first.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
 @dataclass(frozen=True)
@@ -103,10 +105,8 @@ def variables(setting: Setting, folder: Path) -> dict[str, str]:
         found["NPY_DISABLE_CPU_FEATURES"] = off
     if setting.phase is not None:
         found |= environment(folder, RELATIVE, setting.phase)
-    return found | {
-        "OMP_NUM_THREADS": str(setting.threads),
-        "IPYTHONDIR": str(folder / "ipython"),  # the user's own start-up files stay out of it
-    }
+    found |= dict.fromkeys(_THREADS, str(setting.threads))
+    return found | {"IPYTHONDIR": str(folder / "ipython")}  # not the user's own start-up files
 
 
 def nbval_options(makefile: Path = PROJECT / "Makefile") -> list[str]:

@@ -360,6 +360,13 @@ def test_batch_norm_statistics_move_in_training_only():
     assert trunk[1].num_batches_tracked == 4
 
 
+def test_that_a_checkpoint_can_be_read_back_is_tried_once_a_run(tmp_path, monkeypatch):
+    tried, read = [], training.read_state
+    monkeypatch.setattr(training, "read_state", lambda content: tried.append(1) or read(content))
+    fit(make_model(), TASKS, make_data(), epochs=3, **arguments(tmp_path))
+    assert len(tried) == 1
+
+
 def test_a_diverging_run_names_task_and_epoch(tmp_path):
     data = make_data()
     data.targets["size"][:] *= 1e200

@@ -184,12 +184,20 @@ for _ in range(200):
 """.strip()
 
 
+@pytest.fixture
+def threads_put_back(monkeypatch):
+    """The command line sets these for its whole process, which is here that of all tests."""
+    for library in ("OMP", "MKL", "OPENBLAS"):
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
+
+
 def chaotic(path, claim):
     cells = [("import torch", []), (CHAOS, []), ("assert 1 > 0", ["proof"]), (claim, ["proof"])]
     nbformat.write(notebook(*cells), path)
     return str(path)
 
 
+@pytest.mark.usefixtures("threads_put_back")
 def test_a_chaotic_claim_is_found_and_a_safe_one_gets_its_room(tmp_path, capsys):
     """The logistic map grows 1e-12 to everything within some sixty steps."""
     path = tmp_path / "a.ipynb"
@@ -202,6 +210,7 @@ def test_a_chaotic_claim_is_found_and_a_safe_one_gets_its_room(tmp_path, capsys)
     assert "room" not in kept[2] and kept[:2] == [None, None]
 
 
+@pytest.mark.usefixtures("threads_put_back")
 def test_an_error_in_a_cell_is_reported(tmp_path, capsys):
     path = chaotic(tmp_path / "a.ipynb", "missing_name")
     assert margins.main([path, "--runs", "1"]) == 1

@@ -43,7 +43,9 @@ def test_nothing_to_run_is_not_green(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("name", SETTINGS)
-def test_torch_and_numpy_obey_a_setting_without_a_warning(name, tmp_path):
+def test_torch_and_numpy_obey_a_setting_without_a_warning(name, tmp_path, monkeypatch):
+    for library in ("OMP", "MKL", "OPENBLAS"):  # as somebody's shell may have it
+        monkeypatch.setenv(f"{library}_NUM_THREADS", "1")
     code = (
         "import numpy, torch\n"
         "from numpy._core._multiarray_umath import __cpu_features__ as there\n"
