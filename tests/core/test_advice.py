@@ -73,6 +73,17 @@ def test_a_model_of_another_type_than_its_data():
     fit(network(torch.float32).to(F64), AB, data(), epochs=1)
 
 
+def test_targets_on_another_device_than_their_inputs():
+    apart = data()
+    apart.targets["b"] = apart.targets["b"].to("meta")  # there is one on every machine
+    with pytest.raises(ValueError, match=r"'b': its train targets are on meta.* call data\.to"):
+        fit(network(), AB, apart, epochs=1)
+    with pytest.raises(ValueError, match=r"model's device is meta .*call data\.to\(device="):
+        fit(network().to("meta"), AB, data(), epochs=1)
+    apart.targets["b"] = data().targets["b"]
+    fit(network(), AB, apart.to(device="cpu"), epochs=1)
+
+
 class Alone(nn.Module):
     """A network for each task: nothing is shared."""
 
