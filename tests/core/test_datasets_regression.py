@@ -145,6 +145,15 @@ def test_mmoe_weights_have_the_cosine_asked_for(p, scale, seed):
     assert float(w1 @ w2) / scale**2 == pytest.approx(p, abs=1e-9)
 
 
+def test_the_defaults_of_the_synthetic_data_stay_as_the_recorded_studies_used_them():
+    spelt = {
+        "examples": 1000, "inputs": 100, "scale": 1.0, "noise": 0.1, "valid": 500, "test": 2000,
+        "alphas": (1.0, 2.0, 3.0, 4.0), "betas": (1.0, 2.0, 3.0, 4.0), "seed": 0,
+    }  # fmt: skip
+    for mine, theirs in zip(mmoe_synthetic(0.5), mmoe_synthetic(0.5, **spelt), strict=True):
+        assert torch.equal(stacked(mine.targets), stacked(theirs.targets))
+
+
 def test_mmoe_targets_follow_the_formula():
     data = mmoe_synthetic(0.3, alphas=[0.5, 2], betas=[1, 3], noise=0.0, inputs=6, seed=2).train
     for name, w in zip(data.targets, mmoe_weights(0.3, inputs=6, seed=2), strict=True):
