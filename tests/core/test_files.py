@@ -33,7 +33,7 @@ def names(folder: Path) -> list[str]:
 def zipped(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr("a.txt", content)
+        archive.writestr(zipfile.ZipInfo("a.txt"), content)  # no date: it is a name of tests
     return buffer.getvalue()
 
 
