@@ -33,7 +33,8 @@ def names(folder: Path) -> list[str]:
 def zipped(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as archive:
-        archive.writestr(zipfile.ZipInfo("a.txt"), content)  # no date: it is a name of tests
+        # Its date stays 1980: the bytes name tests, and two processes must give the same names.
+        archive.writestr(zipfile.ZipInfo("a.txt"), content)
     return buffer.getvalue()
 
 
