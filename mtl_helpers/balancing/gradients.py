@@ -259,7 +259,8 @@ def _newton(cosines: np.ndarray, right: np.ndarray, power: float) -> np.ndarray:
             return x + step
         shrink = min(1.0, 0.95 / max(np.max(-step / x), 0.95))  # stay inside x > 0
         now, gain = height(x), slope @ step
-        while height(x + shrink * step) > now + 0.1 * shrink * gain and shrink > 1e-6:
+        rounding = 1e-13 * (1 + abs(now))  # of the heights: below it they cannot judge a step
+        while height(x + shrink * step) > now + 0.1 * shrink * gain + rounding and shrink > 1e-6:
             shrink /= 2
         x = x + shrink * step
     return x

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mtl_helpers.balancing import gradients
@@ -187,6 +187,7 @@ def test_cagrad_makes_its_worst_tasks_equal_on_the_rim_of_the_ball(shape, c):
 
 
 @given(shapes, st.sampled_from([0.5, 1.0, 2.0, 5.0]))
+@example((8, 5, 4862), 5.0)  # the last steps gain less than the rounding of the height
 def test_fairgrad_solves_its_equation(shape, alpha):
     gram = gramian(draw(*shape))
     weights = gradients.fairgrad_weights(gram, alpha)
