@@ -136,3 +136,8 @@ def test_small_cnn_takes_the_largest_of_each_square_and_gives_no_negative_featur
         "ReLU",
     ]
     assert (trunk(torch.randn(5, 1, 8, 8, dtype=torch.float64)) >= 0).all()
+
+
+def test_the_narrowest_networks_are_allowed():
+    one = mlp(1, (1, 1))
+    assert feature_count(one) == 1 and one(torch.zeros(2, 1, dtype=torch.float64)).shape == (2, 1)
