@@ -450,3 +450,9 @@ def test_functions_say_who_they_are():
     for name, method in METHODS.items():
         assert method.__name__.rstrip("_") == name
         assert "Source" in method.__doc__ or name == "sum"
+
+
+def test_aligned_mtl_leaves_out_what_is_no_more_than_rounding():
+    """At most the largest eigenvalue times K times 2.3e-16, as torchjd does."""
+    below, above = (gradients.aligned_mtl_weights(np.diag([1.0, tiny])) for tiny in (3e-16, 6e-16))
+    assert below[1] == 0 and above[1] > 0
