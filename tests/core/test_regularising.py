@@ -477,3 +477,15 @@ def test_a_length_that_makes_no_sense(bad):
         clipped("sdg", lr=0.1, max_norm=1)
     with pytest.raises(ValueError, match="learning rate must be a positive"):
         clipped("sgd", lr=bad, max_norm=1)
+
+
+def test_a_clipped_step_gives_the_loss_of_its_closure():
+    weights = [nn.Parameter(torch.ones(2, dtype=torch.float64))]
+    stepper = clipped("sgd", lr=0.1, max_norm=1.0)(weights)
+
+    def closure():
+        loss = (weights[0] ** 2).sum()
+        loss.backward()
+        return loss
+
+    assert stepper.step(closure) == 2
