@@ -575,3 +575,11 @@ def test_real_files(source):
         assert splits.test.targets[task].bincount().tolist() == expected
     with pytest.raises(ValueError, match="10000 pictures on the left"):
         overlapping_digits(source, train=1, valid=1, test=10**8 + 1)
+
+
+def test_each_side_of_each_part_is_drawn_by_itself(monkeypatch):
+    module, used = sys.modules["mtl_helpers.datasets.overlapping"], []
+    draw = module._draw
+    monkeypatch.setattr(module, "_draw", lambda *given: used.append(given[2]) or draw(*given))
+    overlapping_digits(**SMALL)
+    assert len(used) == len(set(map(str, used))) == 6
