@@ -113,8 +113,9 @@ def footsteps(
         hours: labelled training hours of each counter, drawn at random, its own for each counter.
         counters: which ones, each a task; None takes the 20 that count through all of 2023.
         inputs: ``"plain"``: one wave over the day (sine and cosine), the seven weekdays, one wave
-            over the year, [N, 11]. ``"good"``: three waves over the day, a flag for the weekend,
-            one wave over the year, [N, 9]; it gives away more of what has to be learned.
+            over the year, [N, 11]. ``"good"``: three waves over the day, a flag for the weekend
+            (from 0:00 on Saturday to midnight on Sunday), one wave over the year, [N, 9]; it gives
+            away more of what has to be learned.
         target: ``"log"`` is log(1 + people), ``"count"`` people.
         year: 2022, 2023 or 2024, from 6:00 on 1 January. In 2022 two counters start late
             and one pauses.
@@ -182,7 +183,8 @@ def _plain(table: Footsteps) -> Tensor:
 
 
 def _good(table: Footsteps) -> Tensor:
-    weekend = torch.from_numpy(_weekday(table) >= 5).double()
+    date = table.hours.astype("datetime64[D]").astype(int)  # both busy nights lie in the weekend
+    weekend = torch.from_numpy((date + 3) % 7 >= 5).double()
     return torch.cat([_waves(_hour(table) / 24, 3), weekend[:, None], _season(table)], dim=1)
 
 

@@ -148,13 +148,14 @@ def by_hand(when):
     weekdays = [float(date.weekday() == k) for k in range(7)]
     return {
         "plain": [waves[0], waves[3], *weekdays, *year],
-        "good": [*waves, float(date.weekday() >= 5), *year],
+        "good": [*waves, float(when.astype("datetime64[D]").item().weekday() >= 5), *year],
     }
 
 
 @pytest.mark.parametrize("kind", ["plain", "good"])
 @pytest.mark.parametrize(
-    "when", ["2023-07-08T14", "2023-07-09T03", "2024-02-29T23", "2022-12-31T06"]
+    "when",
+    ["2023-07-08T14", "2023-07-09T03", "2023-07-10T03", "2024-02-29T23", "2022-12-31T06"],
 )
 def test_inputs_say_which_hour_it_was(kind, when):
     found = module.FEATURES[kind](TABLE)[hour_index(when)]

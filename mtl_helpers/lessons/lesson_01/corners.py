@@ -330,7 +330,7 @@ def street_corners(configuration: Configuration, seeds: Sequence[int]) -> list[d
         the same ``by_counter`` and ``by_counter_next_year``, and ``tuned``, what was chosen.
     """
     rows = []
-    for inputs in configuration["inputs"]:
+    for inputs in configuration["arms"]:
         for arm, (predict, chosen) in _arms(configuration, seeds, inputs).items():
             for seed in seeds:
                 row: dict[str, Any] = {"inputs": inputs, "arm": arm, "seed": seed}
@@ -348,7 +348,7 @@ def _arms(
 ) -> dict[str, tuple[Callable[[int, Tensor], Tensor], dict[str, Any]]]:
     """By arm: a function from a seed and inputs to predictions [N, K], and what was tuned."""
     widths, found = configuration["widths"], {}
-    for arm in configuration["arms"]:
+    for arm in configuration["arms"][inputs]:
         if arm in RIVALS:
             found[arm] = rival(arm, configuration, inputs)
             continue
@@ -540,32 +540,34 @@ def mean_error(part: MultiTaskData, predictions: Mapping[str, Tensor]) -> float:
 GRID = {
     "inputs": "plain",
     "widths": [32, 32],
-    "learning_rates": [0.003, 0.01, 0.03, 0.1],
+    "learning_rates": [0.003, 0.01, 0.03, 0.1, 0.3],
     "weight_decays": [0.3, 1.0, 3.0, 10.0],
     "steps": 400,
     "record_every": 20,
-    "tuning_seeds": [100, 101, 102],
+    "tuning_seeds": [100, 101],
 }
 CORNERS = {
     **GRID,
-    "inputs": ["plain", "good"],
-    "arms": ["separate", "together", "fine-tuned", *RIVALS],
+    "weight_decays": [1.0, 3.0, 10.0],
+    "arms": {
+        "plain": ["separate", "together", "fine-tuned", *RIVALS],
+        "good": ["separate", "together", *RIVALS],
+    },
     "fine_tuning": {
-        "learning_rates": [0.0003, 0.001, 0.003, 0.01],
-        "weight_decays": [0.3, 3.0],
+        "learning_rates": [0.0003, 0.001, 0.003],
+        "weight_decays": [0.03, 0.3, 3.0],
         "steps": 200,
         "record_every": 10,
     },
 }
-BOTH = {**GRID, "arms": ["separate", "together"], "tuning_seeds": [100, 101]}
-HOURS = {**BOTH, "hours": [10, 25, 50, 100, 200, 400], "layer_widths": [32]}
+BOTH = {**GRID, "arms": ["separate", "together"]}
+HOURS = {**BOTH, "hours": [10, 25, 50, 100, 200], "layer_widths": [32]}
 WIDTHS = {**BOTH, "hours": [50], "layer_widths": [2, 4, 8, 16, 32, 64]}
-GROUPS = {**GRID, "sizes": [1, 2, 4, 5, 10, 20], "tuning_seeds": [100, 101]}
+GROUPS = {**GRID, "sizes": [1, 2, 4, 5, 10, 20]}
 PARTNERS = {
     **GRID,
-    "learning_rates": [0.003, 0.01, 0.03],
+    "learning_rates": [0.01, 0.03, 0.1],
     "weight_decays": [1.0, 3.0, 10.0],
-    "steps": 300,
     "tuning_seeds": [100],
     "settings": [
         {"name": "alone", "partners": 0},
@@ -593,8 +595,7 @@ STUDIES = [
         sample=Sample(
             {
                 **CORNERS,
-                "inputs": ["plain"],
-                "arms": ["linear, separate", "linear, pooled"],
+                "arms": {"plain": ["linear, separate", "linear, pooled"]},
             },
             0.02,
             seeds=[0],

@@ -194,8 +194,7 @@ def test_rows_of_the_street_corners():
     fine = {k: QUICK[k] for k in ("learning_rates", "weight_decays", "steps", "record_every")}
     quick = {
         **QUICK,
-        "inputs": ["good"],
-        "arms": ["separate", "together", "fine-tuned", "linear, pooled"],
+        "arms": {"good": ["separate", "together", "fine-tuned", "linear, pooled"]},
         "fine_tuning": fine,
     }
     rows = corners.street_corners(quick, [0, 3])
