@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtl_helpers.datasets.base import MultiTaskData
 from mtl_helpers.datasets.footsteps import Footsteps
+from mtl_helpers.lessons.lesson_01.corners import COUNTERS
 from mtl_helpers.metrics import Interval, mean_interval, paired_interval
 from mtl_helpers.teaching.diagrams import Diagram, box, canvas, write
 from mtl_helpers.teaching.figures import BLACK, GREEN, GREY, PURPLE, Picture, label, new_figure
@@ -400,3 +401,9 @@ def hour_and_weekday(inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:
     angle = torch.atan2(inputs[:, 0], inputs[:, 1])
     hours = (angle * 12 / math.pi).round() % 24
     return hours.int().numpy(), inputs[:, 2:9].argmax(1).numpy()
+
+
+def by_counter(rows: Sequence[Mapping[str, Any]], **only: Any) -> dict[str, list[float]]:
+    """The errors of each counter, one per seed, of those rows that have the given values."""
+    table = values_of(rows, "by_counter", **only)
+    return {name: [row[k] for row in table] for k, name in enumerate(COUNTERS)}

@@ -562,7 +562,7 @@ CORNERS = {
 }
 BOTH = {**GRID, "arms": ["separate", "together"]}
 HOURS = {**BOTH, "hours": [10, 25, 50, 100, 200], "layer_widths": [32]}
-WIDTHS = {**BOTH, "hours": [50], "layer_widths": [2, 4, 8, 16, 32, 64]}
+WIDTHS = {**BOTH, "hours": [50], "layer_widths": [2, 4, 8, 16, 32]}
 GROUPS = {**GRID, "sizes": [1, 2, 4, 5, 10, 20]}
 PARTNERS = {
     **GRID,

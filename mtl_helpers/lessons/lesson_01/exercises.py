@@ -126,7 +126,7 @@ def _reached(column: Tensor, weights: Sequence[Tensor]) -> Tensor:
     "The interval that is too wide",
     kind="bug hunt",
     difficulty=2,
-    minutes=7,
+    minutes=6,
     right="pairing removes the luck that both arms share, often most of it.",
 )
 def half_width(answer: Callable[..., Any]) -> str | None:
@@ -249,7 +249,7 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
     "Who pays?",
     kind="fill one step",
     difficulty=2,
-    minutes=7,
+    minutes=6,
     right="an average can hide them; a list by name cannot.",
 )
 def who_pays(answer: Callable[..., Any]) -> str | None:
