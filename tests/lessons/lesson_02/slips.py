@@ -1,9 +1,11 @@
 """Wrong answers of lesson 02, and a part of what each must be told."""
 
+import runpy
+from pathlib import Path
+
 HEAD = "def head_gradient(z, a, y, w):\n    return "
 NEGATIVE = "def lowest_total(losses):\n    return "
 MASKED_HEAD = "def masked_mse(output, target):\n    return "
-SMOOTH = "def smooth_max(losses, weights, mu):\n    return "
 
 MASKED = """
 def masked_mse(output, target):
@@ -29,39 +31,6 @@ def rates(**changes):
     return f"rates = { ({**RATES, **renamed})!r}"
 
 
-BROKEN = {"slope": 0.0, "not negative": [0, 0, 0], "adds up to one": [0, 0, 1],
-          "any sign": [100, -100, 0]}  # fmt: skip
-
-
-def broken(**changes):
-    renamed = {name.replace("_", " "): value for name, value in changes.items()}
-    return f"answers = { ({**BROKEN, **renamed})!r}"
-
-
-HONEST = {"a": "fine", "b": "cheating", "c": "cheating", "d": "fine", "e": "cheating", "f": "fine"}
-
-
-def honest(**changes):
-    return f"verdict = { ({**HONEST, **changes})!r}"
-
-
-ADAM = """
-def adam_step(m, v, g, t):
-    m = 0.9 * m + {new} * g
-    v = {v}
-    m_hat, v_hat = m / {free_m}, v / {free_v}
-    return m, v, 0.01 * m_hat / {size}
-"""
-PARTS = {
-    "new": "0.1", "v": "0.999 * v + 0.001 * g**2", "free_m": "(1 - 0.9**t)",
-    "free_v": "(1 - 0.999**t)", "size": "(v_hat.sqrt() + 1e-8)",
-}  # fmt: skip
-
-
-def adam(**changes):
-    return ADAM.format(**{**PARTS, **changes})
-
-
 NOISE = """
 def learn_noise(errors, steps, lr):
     log_sigma = torch.zeros_like(errors, requires_grad=True)
@@ -78,19 +47,6 @@ def learn_noise(errors, steps, lr):
 
 def noise(learned="log_sigma", power="-2", half=" / 2", clip="", own=""):
     return NOISE.format(learned=learned, power=power, half=half, clip=clip, own=own)
-
-
-HOT = """
-def multi_hot(labels, classes):
-    rows = torch.zeros(len(labels), classes{kind})
-    for row, present in zip(rows, labels, strict=True):
-        row[{present}] = {one}
-    return {rows}
-"""
-
-
-def hot(kind="", present="present", one="1", rows="rows"):
-    return HOT.format(kind=kind, present=present, one=one, rows=rows)
 
 
 SLIPS = {
@@ -144,38 +100,6 @@ SLIPS = {
         (noise(power="-1", own=" * 0.5"), "keep log_sigma as the learned number"),
         ("def learn_noise(errors, steps, lr):\n    return errors.sqrt()", "keep the loop"),
     ],
-    "02.5": [
-        (broken(slope=1.0), "no parameter of the model"),
-        (broken(not_negative=[0, 0, 1]), "there is something lower"),
-        (broken(not_negative=[-1, 0, 0]), "below zero"),
-        (broken(adds_up_to_one=[1, 0, 0]), "not on that task"),
-        (broken(adds_up_to_one=[1 / 3, 1 / 3, 1 / 3]), "as *large* as it can be"),
-        (broken(adds_up_to_one=[0, 0, 0]), "a sum of 1"),
-        (broken(any_sign=[1, -1, 0]), "must be below -1000"),
-        (broken(any_sign=[9, 9, 9]), "far below zero"),
-    ],
-    "02.6": [
-        (hot(rows="1 - rows"), "*absent*"),
-        (hot(present="[label - 1 for label in present]"), "begin at 0"),
-        (hot(rows="rows / rows.sum(1, keepdim=True).clamp(min=1)"), "is a distribution"),
-        (hot(present="present[:1]"), "only the first label"),
-        (hot(rows="[[int(x) for x in row] for row in rows]"), "floating-point numbers"),
-        (hot(rows="(rows > 0).numpy()"), "floating-point numbers"),
-        (hot(present="[label - 1 for label in present if label > 0]"), "left label 0 out"),
-        (hot(present="torch.tensor(present)"), "stops at the empty row"),
-    ],
-    "02.7": [
-        (adam(free_m="1", free_v="1"), "too small at first"),
-        (adam(free_m="(1 - 0.9**(t + 1))", free_v="(1 - 0.999**(t + 1))"), "one step late"),
-        (adam(v="0.999 * v + 0.001 * g.abs()"), "*squared*"),
-        (adam(v="v + g**2"), "AdaGrad"),
-        (adam(new="1"), "counts one tenth"),
-        (adam(size="(v_hat + 1e-8).sqrt()"), "after the root"),
-        (adam(size="(v_hat + 1e-8)"), "keeps a unit"),
-        (adam().replace("0.01 * m_hat", "m_hat"), "forgot the learning rate"),
-        (adam().replace("0.01 * m_hat", "0.01 * g"), "along the corrected m"),
-        (adam().replace("return m, v,", "return m_hat, v_hat,"), "plain averages"),
-    ],
     "02.8": [
         (rates(SGD=0.1), "with 0.1 the run is another one"),
         (rates(SGD=10.0), "larger still"),
@@ -184,21 +108,5 @@ SLIPS = {
         (rates(AdamW=0.001), "weight decay"),
         ("rates = {'SGD': 0.001}", "one learning rate for each"),
     ],
-    "02.9": [
-        (honest(a="cheating"), "K models in use"),
-        (honest(b="fine"), "no single model"),
-        (honest(c="fine"), "chose the round"),
-        (honest(e="fine"), "a choice that the other"),
-        (honest(f="cheating"), "however odd"),
-        (honest(d="maybe"), "neither"),
-    ],
-    "02.10": [
-        (SMOOTH + "torch.logsumexp(weights * losses / mu, 0)", "multiply by mu at the end"),
-        (SMOOTH + "mu * torch.logsumexp(weights * losses, 0)", "divide by mu inside"),
-        (SMOOTH + "(weights * losses).max()", "hard maximum"),
-        (SMOOTH + "mu * torch.logsumexp(losses / mu, 0)", "left the weights out"),
-        (SMOOTH + "mu * torch.exp(weights * losses / mu).sum().log()", "overflows"),
-        (SMOOTH + "(weights * losses).sum()", "weighted sum"),
-        (SMOOTH + "mu * torch.logsumexp(weights * losses * mu, 0)", "where you multiply"),
-    ],
 }
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
