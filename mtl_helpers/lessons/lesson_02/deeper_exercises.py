@@ -328,8 +328,31 @@ def adamw_step(answer: Callable[..., Any]) -> str | None:
 # --- Stopping and averaging ----------------------------------------------------------------------
 
 
+HONEST = {
+    "a": ("fine", "each task runs its own copy, stopped where validation says: K models in use"),
+    "b": ("cheating", "no single model has all of these scores at once"),
+    "c": ("cheating", "the test data chose the round, so they can no longer judge it"),
+    "d": ("fine", "one model, one round, chosen on validation data"),
+    "e": ("cheating", "one side was given a choice that the other side was not"),
+    "f": ("fine", "the round is chosen on validation data, however odd the measure is"),
+}
+
+
 @exercise(
     "02.17",
+    "Fine or cheating?",
+    kind="tell apart",
+    difficulty=1,
+    minutes=4,
+    right="two questions: which data chose, and does the reported model exist?",
+)
+def honest(answer: Mapping[str, str]) -> str | None:
+    """Check a dictionary from situation to "fine" or "cheating"."""
+    return _choices(answer, HONEST, ("fine", "cheating"))
+
+
+@exercise(
+    "02.18",
     "The moving average of the parameters",
     kind="fill one step",
     difficulty=1,
@@ -374,29 +397,6 @@ def moving_average(answer: Callable[..., Any]) -> str | None:
             "begins at the first parameters instead.": corrected,
         },
     ) or inputs_left_alone(answer, (_tensor([1.0, 0.0], [3.0, 4.0]), 0.75))
-
-
-HONEST = {
-    "a": ("fine", "each task runs its own copy, stopped where validation says: K models in use"),
-    "b": ("cheating", "no single model has all of these scores at once"),
-    "c": ("cheating", "the test data chose the round, so they can no longer judge it"),
-    "d": ("fine", "one model, one round, chosen on validation data"),
-    "e": ("cheating", "one side was given a choice that the other side was not"),
-    "f": ("fine", "the round is chosen on validation data, however odd the measure is"),
-}
-
-
-@exercise(
-    "02.18",
-    "Fine or cheating?",
-    kind="tell apart",
-    difficulty=1,
-    minutes=4,
-    right="two questions: which data chose, and does the reported model exist?",
-)
-def honest(answer: Mapping[str, str]) -> str | None:
-    """Check a dictionary from situation to "fine" or "cheating"."""
-    return _choices(answer, HONEST, ("fine", "cheating"))
 
 
 # --- Noise and the worst case --------------------------------------------------------------------

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
-from ipywidgets import FloatSlider, IntSlider
+from ipywidgets import FloatSlider, IntSlider, SelectionSlider
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
@@ -324,13 +325,17 @@ def curves(
         top: upper end of the y axis.
         ticks: what is written below each place when ``log``; the places themselves when left out.
     """
-    figure, axes = new_figure(width=6.2, height=3.6)
+    figure, axes = new_figure(width=7.4, height=3.6)
+    box = axes.get_position()  # room at the right for the names
+    axes.set_position((box.x0, box.y0, box.width - 1.75 / 7.4, box.height))
+    ends: dict[str, float] = {}
     said = []
     for name, values in lines.items():
         found = [mean_interval(column) for column in values.T]
         style = {**task_style((styles or {}).get(name, name)), "markevery": max(1, len(x) // 8)}
         band(axes, x, *_ends(found), name, **{k: style[k] for k in ("color", "marker")},
              linestyle=style["linestyle"])  # fmt: skip
+        ends[name] = found[-1].mean
         lowest = min(range(len(x)), key=lambda i: found[i].mean)
         said.append(f"{name} lowest at {x[lowest]:.3g} ({found[lowest].mean:.2f})")
         for place in (marks or {}).get(name, ()):
@@ -340,11 +345,12 @@ def curves(
         axes.set_xticks(list(x), ticks or [f"{place:g}" for place in x])
         axes.minorticks_off()
     axes.set_ylim(0, top)
-    close = {"columnspacing": 1.2, "handlelength": 1.6} if len(lines) > 3 else {}
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.47, 0.99), ncols=max(3, len(lines)), frameon=False,
-        fontsize="small", **close,
-    )  # fmt: skip
+    high = axes.get_ylim()[1]
+    below = -1.0
+    for name in sorted(ends, key=ends.__getitem__):  # names never closer than they are high
+        below = max(min(ends[name] / high, 0.97), below + 0.085)
+        colour = task_style((styles or {}).get(name, name))["color"]
+        axes.text(1.02, below, name, color=colour, va="center", transform=axes.transAxes)
     label(axes, x_label, y_label)
     return Picture(figure, "; ".join(said) + ".")
 
@@ -437,3 +443,118 @@ def stopping_runs(tasks: Sequence[Task], seeds: Sequence[int] = range(30)) -> di
         )
         found[part] = torch.stack([runs.curves.losses[task.name] for task in tasks], 2)
     return found
+
+
+# --- Optimisers ----------------------------------------------------------------------------------
+
+WALKERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
+    "SGD": torch.optim.SGD,
+    "momentum": partial(torch.optim.SGD, momentum=0.9),
+    "AdaGrad": torch.optim.Adagrad,
+    "RMSProp": torch.optim.RMSprop,
+    "Adam": torch.optim.Adam,
+}
+STEEP = 25.0  # how many times task_2's valley is steeper than task_1's
+
+
+def walk(optimiser: str, rate: float, factor: float, steps: int = 60) -> Tensor:
+    """Walk down x^2 / 2 + factor * 25 y^2 / 2 from (-4, 1): x is task_1's, y task_2's parameter.
+
+    Returns:
+        The places, [steps + 1, 2].
+    """
+    place = torch.tensor([-4.0, 1.0], dtype=torch.float64, requires_grad=True)
+    stepper = WALKERS[optimiser]([place], lr=rate)
+    slopes = torch.tensor([1.0, factor * STEEP], dtype=torch.float64)
+    places = [place.detach().clone()]
+    for _ in range(steps):
+        place.grad = slopes * place.detach()
+        stepper.step()
+        places.append(place.detach().clone().clamp(-1e6, 1e6))
+    return torch.stack(places)
+
+
+def valley(optimiser: str = "SGD", rate: float = 0.05, louder: int = 1) -> Picture:
+    """Draw the walk of an optimiser on the sum of two losses, and each loss by step.
+
+    Args:
+        optimiser: one of :data:`WALKERS`.
+        rate: its learning rate.
+        louder: what the loss of task_2 is multiplied by.
+    """
+    places = walk(optimiser, rate, louder)
+    figure, (left, right) = new_figure(2, height=3.7)
+    turn = np.linspace(0, 2 * math.pi, 100)
+    for level in (0.5, 2, 5, 9, 14):
+        x, y = math.sqrt(2 * level) * np.cos(turn), math.sqrt(2 * level / STEEP / louder)
+        left.plot(x, y * np.sin(turn), color="0.8", linewidth=1, linestyle="solid")
+    left.plot(*places.T.tolist(), color="black", marker=".", linewidth=1, linestyle="solid")
+    left.plot(0, 0, "*", color="black", markerfacecolor="white", markersize=14)
+    left.set_xlim(-4.6, 2.5)
+    left.set_ylim(-1.4, 1.4)
+    label(left, f"parameter of {ONE}", f"parameter of {TWO}", optimiser)
+    for k, name in enumerate((ONE, TWO)):
+        style = {**task_style(name), "marker": ""}
+        right.plot(places[:, k].abs().clamp(1e-4, 1e2).tolist(), **style)
+        right.text(1.5, (9, 30)[k], name, color=style["color"])
+    right.set_yscale("log")
+    right.set_ylim(1e-4, 1e2)
+    label(right, "step", "distance from the best value")
+    end = places[-1].abs()
+    said = [f"{v:.2g}" if v < 100 else "more than 100" for v in end.clamp(min=1e-4).tolist()]
+    says = (
+        f"{optimiser}, rate {rate:g}, {TWO} times {louder}: after 60 steps {ONE} is {said[0]} "
+        f"and {TWO} {said[1]} away."
+    )
+    return Picture(figure, says)
+
+
+def valley_explorer() -> Explorer:
+    """Make the explorer of the optimisers: which one, its rate, and how loud task_2 is."""
+    return Explorer(
+        valley,
+        optimiser=list(WALKERS),
+        rate=SelectionSlider(options=[0.01, 0.02, 0.05, 0.1, 0.2], value=0.05),
+        louder=SelectionSlider(options=[1, 10, 100], value=1),
+        describe="Left: the walk over the sum of two losses. Right: both distances by step.",
+    )
+
+
+# --- Averages of the parameters ------------------------------------------------------------------
+
+
+def noisy_runs(betas: Sequence[float], seeds: int = 20, steps: int = 600) -> dict[str, Tensor]:
+    """Train 20 linear parameters by SGD on batches of four, and keep averages on the side.
+
+    Args:
+        betas: of the exponential moving averages, which begin at the first parameters, zero.
+        seeds: S, each with its own truth, batches and noise (of size 1).
+        steps: T.
+
+    Returns:
+        The distance from the true parameters, [S, T + 1], of: "last parameters" (rate 0.02),
+        "falling rate" (from 0.02 to 0), "small rate" (0.005), "mean of the last half" and, for
+        each beta, "EMA beta" of the last parameters.
+    """
+    rng = torch.Generator().manual_seed(8)
+    normal = {"generator": rng, "dtype": torch.float64}
+    truth = torch.randn(seeds, 20, **normal)
+    trained = ("last parameters", "falling rate", "small rate")
+    names = (*trained, "mean of the last half", *(f"EMA {beta}" for beta in betas))
+    at = {name: torch.zeros_like(truth) for name in names}
+    history: dict[str, list[Tensor]] = {name: [] for name in names}
+    for step in range(steps + 1):
+        for name, now in at.items():
+            history[name].append((now - truth).norm(dim=1))
+        x, noise = torch.randn(seeds, 4, 20, **normal), torch.randn(seeds, 4, **normal)
+        y = (x @ truth[:, :, None])[..., 0] + noise
+        for name, rate in zip(trained, (0.02, 0.02 * (1 - step / steps), 0.005), strict=True):
+            error = (x @ at[name][:, :, None])[..., 0] - y
+            at[name] = at[name] - rate * 2 * (error[..., None] * x).mean(1)
+        last = at["last parameters"]
+        for beta in betas:
+            at[f"EMA {beta}"] = beta * at[f"EMA {beta}"] + (1 - beta) * last
+        if step >= steps // 2:
+            half = at["mean of the last half"]
+            at["mean of the last half"] = half + last / (steps - steps // 2)
+    return {name: torch.stack(values, 1) for name, values in history.items()}

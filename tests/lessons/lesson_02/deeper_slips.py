@@ -201,7 +201,7 @@ SLIPS = {
         ),
         (adamw(first="p.mul_(1 - lr * decay)"), "belongs to the caller"),
     ],
-    "02.17": [
+    "02.18": [
         (average(start="torch.zeros_like(history[0])", begin="0"), "remembers it"),
         (average(keep="(1 - beta)", new="beta"), "the *old* average"),
         (average(result="history.mean(0)"), "plain mean"),
@@ -215,7 +215,7 @@ SLIPS = {
             "as Adam does",
         ),
     ],
-    "02.18": [
+    "02.17": [
         (honest(a="cheating"), "K models in use"),
         (honest(b="fine"), "no single model"),
         (honest(c="fine"), "chose the round"),
