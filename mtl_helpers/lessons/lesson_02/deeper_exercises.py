@@ -461,7 +461,7 @@ def worst_margin(answer: Callable[..., Any]) -> str | None:
     "A penalty with a map",
     kind="fill one step",
     difficulty=2,
-    minutes=6,
+    minutes=5,
     right="each related pair is a spring between two rows of parameters.",
 )
 def tie(answer: Callable[..., Any]) -> str | None:
@@ -524,7 +524,7 @@ def penalised(weights: Tensor) -> float:
     "Break the penalty",
     kind="adversarial",
     difficulty=3,
-    minutes=6,
+    minutes=5,
     right="it does nothing, or it switches learning off, or it picks one task, or it runs away. "
     "It never ties two tasks together.",
 )
@@ -584,7 +584,7 @@ def _any_sign(w: Tensor) -> str | None:
     "Shrink the directions",
     kind="fill one step",
     difficulty=3,
-    minutes=7,
+    minutes=6,
     right="directions that few tasks need vanish, and what is left is a table of low rank.",
 )
 def shrink(answer: Callable[..., Any]) -> str | None:

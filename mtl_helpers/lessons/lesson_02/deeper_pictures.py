@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -346,11 +347,13 @@ def curves(
         axes.minorticks_off()
     axes.set_ylim(0, top)
     high = axes.get_ylim()[1]
-    below = -1.0
-    for name in sorted(ends, key=ends.__getitem__):  # names never closer than they are high
-        below = max(min(ends[name] / high, 0.97), below + 0.085)
+    places, above = {}, 1.06
+    for name in sorted(ends, key=ends.__getitem__, reverse=True):  # names never overlap
+        above = places[name] = min(ends[name] / high, above - 0.085)
+    lift = max(0.0, 0.03 - above)
+    for name, place in places.items():
         colour = task_style((styles or {}).get(name, name))["color"]
-        axes.text(1.02, below, name, color=colour, va="center", transform=axes.transAxes)
+        axes.text(1.02, place + lift, name, color=colour, va="center", transform=axes.transAxes)
     label(axes, x_label, y_label)
     return Picture(figure, "; ".join(said) + ".")
 
@@ -398,18 +401,151 @@ def solve_tied(inputs: Tensor, targets: Tensor, coupling: Tensor) -> Tensor:
     Args:
         inputs: of each draw and task, [S, K, n, D].
         targets: [S, K, n].
-        coupling: M, [K, K].
+        coupling: M, [K, K] or one for each draw, [S, K, K].
 
     Returns:
         The parameters of each task, [S, K, D].
     """
     draws, tasks, _, size = inputs.shape
-    system = torch.kron(coupling, torch.eye(size, dtype=inputs.dtype)).repeat(draws, 1, 1)
+    coupling = coupling.expand(draws, tasks, tasks)
+    system = torch.einsum("skl,pq->skplq", coupling, torch.eye(size, dtype=inputs.dtype))
+    system = system.reshape(draws, tasks * size, tasks * size).clone()
     for k in range(tasks):
         own = slice(k * size, (k + 1) * size)
         system[:, own, own] += inputs[:, k].mT @ inputs[:, k]
     right = (inputs.mT @ targets[..., None]).reshape(draws, -1)
     return torch.linalg.solve(system, right).view(draws, tasks, size)
+
+
+class Chosen(NamedTuple):
+    """What one way of tying reaches when its strength is chosen on validation data.
+
+    Attributes:
+        errors: root mean squared distance from the true parameters, [S].
+        each: the same for each strength that was tried, [S, C].
+        picked: which strength was chosen, [S].
+        theta: the chosen parameters, [S, K, D].
+    """
+
+    errors: Tensor
+    each: Tensor
+    picked: Tensor
+    theta: Tensor
+
+
+Draws = tuple[Tensor, Tensor, Tensor]  # as tied_tasks gives them
+
+
+def choose(draws: Draws, tried: Sequence[Tensor]) -> Chosen:
+    """Choose among parameters [S, K, D] for each draw by the squared error on validation data."""
+    x, y, true = draws
+    on_valid = [
+        ((x[:, 1] @ theta[..., None])[..., 0] - y[:, 1]).square().mean((1, 2)) for theta in tried
+    ]
+    picked = torch.stack(on_valid).argmin(0)
+    off = torch.stack([(theta - true).square().sum(2).mean(1).sqrt() for theta in tried], 1)
+    rows = torch.arange(len(picked))
+    return Chosen(off[rows, picked], off, picked, torch.stack(tried, 1)[rows, picked])
+
+
+def choose_tie(draws: Draws, couplings: Sequence[Tensor]) -> Chosen:
+    """Solve with each coupling ([K, K] or [S, K, K]) and choose by the validation data."""
+    x, y, _ = draws
+    return choose(draws, [solve_tied(x[:, 0], y[:, 0], coupling) for coupling in couplings])
+
+
+def learned_relations(draws: Draws, strengths: Sequence[float], rounds: int = 3) -> Chosen:
+    """Learn the relations: in turns, solve for theta and set Omega to the root of theta theta'.
+
+    The penalty is strength * tr(theta' Omega^-1 theta) / K, with tr(Omega) = 1 (and 0.001 on its
+    diagonal, so that it can be inverted).
+
+    Source: the alternation of Zhang and Yeung 2010, arXiv:1203.3536, with one strength.
+    """
+    tasks = draws[0].shape[2]
+    eye = torch.eye(tasks, dtype=draws[0].dtype)
+    found = choose_tie(draws, [strength * eye for strength in strengths])
+    for _ in range(rounds):
+        values, vectors = torch.linalg.eigh(found.theta @ found.theta.mT)
+        root = (vectors * values.clamp(min=0).sqrt()[:, None]) @ vectors.mT
+        omega = root / root.diagonal(dim1=1, dim2=2).sum(1)[:, None, None] + 1e-3 * eye
+        inverse = torch.linalg.inv(omega) / tasks
+        found = choose_tie(draws, [strength * inverse for strength in strengths])
+    return found
+
+
+def low_rank_tasks(seeds: Sequence[int], tasks: int = 12, examples: int = 8) -> Draws:
+    """Draw linear tasks whose true parameters are mixtures of the same two directions of ten.
+
+    Returns:
+        As :func:`tied_tasks`: inputs [S, 2, K, n, 10], targets [S, 2, K, n], parameters [S, K, 10].
+    """
+    drawn = []
+    for seed in seeds:
+        rng = torch.Generator().manual_seed(seed)
+        normal = {"generator": rng, "dtype": torch.float64}
+        true = torch.randn(tasks, 2, **normal) @ torch.randn(2, 10, **normal) / math.sqrt(2)
+        x = torch.randn(2, tasks, examples, 10, **normal)
+        y = (x @ true[:, :, None])[..., 0] + 0.5 * torch.randn(2, tasks, examples, **normal)
+        drawn.append((x, y, true))
+    x, y, true = (torch.stack(part) for part in zip(*drawn, strict=True))
+    return x, y, true
+
+
+def trace_norm(
+    draws: Draws, strength: float, shrink: Callable[[Tensor, Tensor], Tensor], steps: int = 150
+) -> Tensor:
+    """Minimise half the squared errors plus strength times the sum of theta's singular values.
+
+    Args:
+        draws: as :func:`tied_tasks` gives them.
+        strength: of the penalty.
+        shrink: theta [S, K, D] and amounts [S, 1] -> theta with its singular values reduced.
+        steps: of the accelerated proximal gradient method (Beck and Teboulle's FISTA).
+
+    Returns:
+        The parameters, [S, K, D].
+    """
+    x, y = draws[0][:, 0], draws[1][:, 0]
+    square, right = x.mT @ x, (x.mT @ y[..., None])[..., 0]
+    steepest = torch.linalg.matrix_norm(square, 2).amax(1)[:, None, None]
+    theta = ahead = torch.zeros_like(right)
+    now = 1.0
+    for _ in range(steps):
+        slope = (square @ ahead[..., None])[..., 0] - right
+        new = shrink(ahead - slope / steepest, strength / steepest[:, :, 0])
+        then = (1 + math.sqrt(1 + 4 * now * now)) / 2
+        ahead, theta, now = new + (now - 1) / then * (new - theta), new, then
+    return theta
+
+
+def springs(theta: Tensor, related: Tensor) -> Picture:
+    """Draw tasks with two parameters as dots, and springs between related ones.
+
+    Args:
+        theta: parameters of three tasks, [3, 2].
+        related: A, [3, 3]; a spring is as thick as its entry.
+    """
+    pulls = 2 * (related[:, :, None] * (theta[None] - theta[:, None])).sum(1)
+    figure, axes = new_figure(height=3.6)
+    for i in range(len(theta)):
+        for j in range(i):
+            if related[i, j] > 0:
+                ends = torch.stack([theta[i], theta[j]]).T.tolist()
+                axes.plot(*ends, color="0.7", linewidth=4 * float(related[i, j]), linestyle="solid")
+    for k, (place, pull) in enumerate(zip(theta.tolist(), pulls.tolist(), strict=True), 1):
+        style = task_style(f"task_{k}")
+        axes.plot(*place, style["marker"], color=style["color"], markersize=11)
+        axes.text(place[0] + 0.08, place[1] + 0.16, f"task_{k}", color=style["color"])
+        if any(pull):
+            to = [p + 0.15 * q for p, q in zip(place, pull, strict=True)]
+            look = {"arrowstyle": "-|>", "color": style["color"], "lw": 2.4}
+            axes.annotate("", to, place, arrowprops=look)
+    axes.set_xlim(0.5, 3.7)
+    axes.set_ylim(-0.6, 3.6)
+    label(axes, "parameter 1", "parameter 2")
+    said = "; ".join(f"task_{k}: {p[0]:g}, {p[1]:g}" for k, p in enumerate(pulls.tolist(), 1))
+    return Picture(figure, f"Pulls of the springs (minus the slope) on {said}.")
 
 
 def stopping_runs(tasks: Sequence[Task], seeds: Sequence[int] = range(30)) -> dict[str, Tensor]:
@@ -558,3 +694,38 @@ def noisy_runs(betas: Sequence[float], seeds: int = 20, steps: int = 600) -> dic
             half = at["mean of the last half"]
             at["mean of the last half"] = half + last / (steps - steps // 2)
     return {name: torch.stack(values, 1) for name, values in history.items()}
+
+
+# --- Many labels ---------------------------------------------------------------------------------
+
+WORDS = ("cat", "dog", "grass", "sky")
+
+
+def competing(dog: float = 0.0) -> Picture:
+    """Draw the probabilities of four words when the score of "dog" changes; the others stay.
+
+    Args:
+        dog: the score of the second word. The others have scores 2, 1 and -1.
+    """
+    scores = torch.tensor([2.0, dog, 1.0, -1.0], dtype=torch.float64)
+    figure, both = new_figure(2, height=3.4)
+    titles = ("one softmax: they add up to 1", "four yes/no questions")
+    said = []
+    for axes, found, title in zip(both, (scores.softmax(0), scores.sigmoid()), titles, strict=True):
+        colours = [SKY if word != "dog" else "#D55E00" for word in WORDS]
+        axes.bar(WORDS, found.tolist(), color=colours, width=0.6)
+        for k, value in enumerate(found.tolist()):
+            axes.text(k, value + 0.02, f"{value:.2f}", ha="center")
+        axes.set_ylim(0, 1.1)
+        label(axes, "", "probability", title)
+        said.append(", ".join(f"{w} {v:.2f}" for w, v in zip(WORDS, found.tolist(), strict=True)))
+    return Picture(figure, f"Score of dog {dog:g}. Softmax: {said[0]}. Yes/no: {said[1]}.")
+
+
+def competing_explorer() -> Explorer:
+    """Make the explorer of competing and of separate answers."""
+    return Explorer(
+        competing,
+        dog=FloatSlider(0.0, min=-4, max=6, step=0.5),
+        describe="Probabilities of four words; left in one softmax, right as yes/no questions.",
+    )
