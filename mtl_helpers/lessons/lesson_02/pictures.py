@@ -11,7 +11,19 @@ import torch
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from mtl_helpers.teaching.figures import GREY, SKY, Picture, label, new_figure, task_style
+from mtl_helpers.datasets.footsteps import FEW_HOURS, Footsteps
+from mtl_helpers.metrics import paired_interval
+from mtl_helpers.teaching.diagrams import Diagram, arrow, box, canvas, write
+from mtl_helpers.teaching.figures import (
+    BLUE,
+    GREY,
+    SKY,
+    VERMILLION,
+    Picture,
+    label,
+    new_figure,
+    task_style,
+)
 
 ONE, TWO = "task_1", "task_2"
 TURN = np.linspace(0, 2 * math.pi, 73)
@@ -294,3 +306,251 @@ def longer_and_turned(way: Tensor, other: Tensor) -> tuple[float, float]:
     """Say how many times longer a way [P] is than another, and by how many degrees it is turned."""
     cosine = torch.nn.functional.cosine_similarity(way, other, 0).clamp(-1, 1)
     return float(way.norm() / other.norm()), math.degrees(cosine.acos())
+
+
+# --- The street corners -----------------------------------------------------------------------
+
+QUIET, BUSY = "1 Courthouse Lane", "30 Queen Street"
+
+
+def one_week(table: Footsteps) -> Picture:
+    """Draw a week of March 2023 at a quiet and at a busy corner: as counts, and as logarithms."""
+    start = int((table.hours == np.datetime64("2023-03-06T00", "h")).argmax())
+    rows = slice(start, start + 168)
+    figure, both = new_figure(2, height=3.3)
+    ratios = []
+    for axes, logged in zip(both, (False, True), strict=True):
+        for name, colour in ((BUSY, VERMILLION), (QUIET, BLUE)):
+            counts = table.counts[rows, table.counters.index(name)]
+            shown = counts.log1p() if logged else counts
+            axes.plot(np.arange(168) / 24, shown, color=colour, linewidth=1.4, linestyle="solid")
+            ratios.append(float(shown.std()))
+        axes.set_xticks(range(0, 8), ["M", "T", "W", "T", "F", "S", "S", ""])
+        axes.set_xlim(0, 7)
+    label(both[0], "day", "people per hour", "as counted")
+    label(both[1], "day", "log(1 + people)", "the logarithm")
+    both[1].set_ylim(0, 9.6)
+    both[1].text(0.1, 8.7, BUSY, color=VERMILLION, fontsize=11)
+    both[1].text(0.1, 0.15, QUIET, color=BLUE, fontsize=11)
+    says = (
+        f"A week at two corners. As counted, {BUSY} varies {ratios[0] / ratios[1]:.0f} times as "
+        f"much as {QUIET}; as logarithms, {ratios[2] / ratios[3]:.1f} times."
+    )
+    return Picture(figure, says)
+
+
+def bells(table: Footsteps) -> Picture:
+    """Draw Gaussian densities, and how much counts vary at a fixed hour, against Poisson."""
+    figure, (left, right) = new_figure(2, height=3.5)
+    y = np.linspace(-2.6, 2.6, 301)
+    for sigma, colour in ((0.2, VERMILLION), (1.0, BLUE)):
+        density = np.exp(-((y / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
+        left.plot(y, density, color=colour, linestyle="solid", linewidth=1.8)
+        left.text(0.25 + 0.6 * sigma, density.max() * 0.82, f"σ = {sigma:g}", color=colour)
+    left.axhline(1, color=GREY, linestyle="dashed", linewidth=1.2)
+    label(left, "error of the guess", "density", "two Gaussians")
+    hour = np.array([str(h) for h in table.hours])
+    day = (table.hours.astype("datetime64[D]").astype(int) + 3) % 7  # Monday is 0
+    noon = (day == 1) & np.char.endswith(hour, "T12") & np.char.startswith(hour, "2023")
+    names = [k for k, name in enumerate(table.counters) if name != FEW_HOURS]
+    counts = table.counts[torch.from_numpy(noon)][:, names]
+    mean = counts.nanmean(0)
+    variance = (counts - mean).square().nanmean(0)
+    right.loglog(mean, variance, "o", color="0.25", markersize=6)
+    line = np.array([20, 2500])
+    right.loglog(line, line, color=VERMILLION, linestyle="solid", linewidth=1.8)
+    right.text(150, 55, "Poisson:\nvariance = mean", color=VERMILLION, fontsize=11)
+    right.set_xticks([30, 100, 300, 1000], ["30", "100", "300", "1000"])
+    right.minorticks_off()
+    label(right, "mean count", "variance", "Tuesdays at noon")
+    more = (variance / mean).sort().values
+    says = (
+        f"Left: the density reaches {1 / (0.2 * math.sqrt(2 * math.pi)):.1f} for sigma 0.2 and "
+        f"{1 / math.sqrt(2 * math.pi):.1f} for sigma 1. Right: on Tuesdays at noon the variance of "
+        f"a counter is {more[0]:.0f} to {more[-1]:.0f} times its mean, in the middle "
+        f"{more[len(more) // 2]:.0f} times."
+    )
+    return Picture(figure, says)
+
+
+def tiny_network(slopes: Tensor) -> Diagram:
+    """Draw two inputs, one shared number and two heads; each edge says what each loss sends back.
+
+    Args:
+        slopes: the weighted gradient of each loss in each parameter, [2 losses, 4]; the parameters
+            are theta_1, theta_2, a_1, a_2.
+    """
+    figure, axes = canvas(300)
+    places = {"x₁": (45, 235), "x₂": (45, 65), "z": (200, 150)}
+    outputs = {"L₁": (415, 235), "L₂": (415, 65)}
+    edges = [
+        ("θ₁", places["x₁"], places["z"], 0),
+        ("θ₂", places["x₂"], places["z"], 1),
+        ("a₁", places["z"], outputs["L₁"], 2),
+        ("a₂", places["z"], outputs["L₂"], 3),
+    ]
+    for name, start, end, column in edges:
+        arrow(axes, [start, end], colour="0.6", width=1.6)
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        texts = [(name, "0.1")]
+        for k, colour in enumerate((BLUE, VERMILLION)):
+            value = float(slopes[k, column])
+            if abs(value) > 1e-12:
+                texts.append((f"{value:+.2f}", colour))
+        height = 15 * len(texts)
+        box(axes, (*middle, 58, height + 6), facecolor="white", edgecolor="0.75", linewidth=1)
+        for i, (text, colour) in enumerate(texts):
+            y = middle[1] + 15 * ((len(texts) - 1) / 2 - i)
+            write(axes, middle[0], y, text, size=12, color=colour, zorder=7)
+    for name, place in places.items():
+        box(axes, (*place, 44, 34), [name])
+    for (name, place), colour in zip(outputs.items(), (BLUE, VERMILLION), strict=True):
+        box(axes, (*place, 74, 34), [f"w · {name}"], facecolor="white", edgecolor=colour)
+    write(axes, 122, 285, "shared: both losses", size=11, color="0.35")
+    write(axes, 307, 285, "heads: one loss each", size=11, color="0.35")
+    both = slopes.sum(0)
+    says = (
+        "A network: inputs x1 and x2, one shared number z, two heads a1 and a2, two losses. Slopes "
+        f"from the first loss: theta {slopes[0, 0]:+.2f} and {slopes[0, 1]:+.2f}, a1 "
+        f"{slopes[0, 2]:+.2f}; from the second: theta {slopes[1, 0]:+.2f} and {slopes[1, 1]:+.2f}, "
+        f"a2 {slopes[1, 3]:+.2f}. Theta feels the sums {both[0]:+.2f} and {both[1]:+.2f}."
+    )
+    return Diagram(figure, says)
+
+
+def trunk_pulls(
+    trunk: nn.Module, outputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Give the length of the gradient that each task sends to the trunk, [K].
+
+    Args:
+        trunk: the shared layers that ``outputs`` were computed with.
+        outputs: [N, K].
+        targets: [N, K], ``nan`` where there is no label.
+        loss: outputs [n] and targets [n] of the labelled rows of a task -> their losses [n].
+    """
+    found = []
+    for output, target in zip(outputs.T, targets.T, strict=True):
+        there = ~target.isnan()
+        mean = loss(output[there], target[there]).mean()
+        slopes = torch.autograd.grad(mean, list(trunk.parameters()), retain_graph=True)
+        found.append(torch.cat([slope.flatten() for slope in slopes]).norm())
+    return torch.stack(found)
+
+
+def heard(pulls: Mapping[str, Tensor], quiet: int, busy: int) -> Picture:
+    """Draw how hard each task pulls at the trunk, one row for each way to write the targets.
+
+    Args:
+        pulls: name -> length of each task's gradient on the trunk, [K].
+        quiet: the number of the quiet counter, drawn in its colour.
+        busy: that of the busy one.
+    """
+    figure, axes = new_figure(height=0.95 + 0.55 * len(pulls))
+    position = axes.get_position()
+    axes.set_position((0.24, position.y0, 0.72, position.height))
+    parts = []
+    for row, (name, lengths) in enumerate(pulls.items()):
+        relative = lengths / lengths.median()
+        axes.semilogx(relative, [row] * len(relative), "o", color="0.6", markersize=7, alpha=0.7)
+        for k, colour in ((quiet, BLUE), (busy, VERMILLION)):
+            axes.semilogx(float(relative[k]), row, "o", color=colour, markersize=9)
+        parts.append(f"{name} {float(lengths.max() / lengths.min()):.0f}")
+    axes.set_yticks(range(len(pulls)), list(pulls))
+    axes.set_ylim(len(pulls) - 0.5, -0.5)
+    axes.set_xticks([0.01, 0.1, 1, 10], ["1/100", "1/10", "1", "10"])
+    axes.set_xlim(0.008, 20)
+    label(axes, "pull at the trunk (the middle counter = 1)", "", "who is heard at the first step")
+    says = f"Longest pull over shortest pull: {', '.join(parts)}."
+    return Picture(figure, says)
+
+
+def gaps(table: Footsteps) -> Picture:
+    """Draw in which weeks of 2022 each counter counted."""
+    inside = np.array([str(h)[:4] == "2022" for h in table.hours])
+    counted = (~table.counts[torch.from_numpy(inside)].isnan()).double()
+    weeks = counted[: 52 * 168].reshape(52, 168, -1).mean(1).T
+    order = weeks.mean(1).argsort(stable=True)
+    order = order[[table.counters[int(k)] != FEW_HOURS for k in order]]
+    late, rest = order[:3], weeks[order[3:]].mean(0, keepdim=True)
+    figure, axes = new_figure(width=7.6, height=2.6)
+    position = axes.get_position()
+    axes.set_position((0.36, position.y0, 0.61, position.height))
+    axes.grid(False)
+    shown = 1 - 0.62 * torch.cat([weeks[late], rest])
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    names = [table.counters[int(k)] for k in late]
+    axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
+    axes.set_xticks([0, 13, 26, 39, 51], ["Jan", "Apr", "Jul", "Oct", "Dec"])
+    for row in (0.5, 1.5, 2.5):
+        axes.axhline(row, color="white", linewidth=3, linestyle="solid")
+    label(axes, "week of 2022", "", "dark where they counted")
+    parts = [f"{table.counters[int(k)]} {float(weeks[int(k)].mean()):.0%}" for k in late]
+    says = f"Hours counted in 2022: {'; '.join(parts)}; the others {float(rest.mean()):.0%}."
+    return Picture(figure, says)
+
+
+def who_pays(
+    ours: Tensor, theirs: Tensor, sizes: Tensor, names: tuple[str, str], ends: tuple[str, str]
+) -> Picture:
+    """Draw for each counter by how many percent one way's error is above another's.
+
+    Args:
+        ours: errors [S, K]; counters need not be in order.
+        theirs: errors [S, K] of the same seeds.
+        sizes: how busy each counter is, [K].
+        names: what ``ours`` and ``theirs`` are called.
+        ends: the quietest and the busiest counter.
+    """
+    order = sizes.argsort()
+    percent = 100 * (ours / theirs - 1)[:, order]
+    figure, axes = new_figure(width=7.0, height=3.5)
+    axes.axhline(0, color=GREY, linewidth=1.4, linestyle="dashed")
+    worse = better = 0
+    for place, values in enumerate(percent.T):
+        interval = paired_interval(values, torch.zeros_like(values))
+        clear = interval.low > 0 or interval.high < 0
+        worse, better = worse + (interval.low > 0), better + (interval.high < 0)
+        colour = VERMILLION if interval.low > 0 else BLUE if clear else "0.55"
+        error = [[interval.mean - interval.low], [interval.high - interval.mean]]
+        axes.errorbar(place, interval.mean, error, fmt="o", color=colour, capsize=3, markersize=6)
+    axes.set_xticks([0, len(order) - 1], [f"quietest\n{ends[0]}", f"busiest\n{ends[1]}"])
+    axes.get_xticklabels()[0].set_ha("left")
+    axes.get_xticklabels()[1].set_ha("right")
+    axes.set_xlim(-0.8, len(order) - 0.2)
+    label(axes, "", "difference of the error (%)", f"{names[0]}, against {names[1]}")
+    mean = paired_interval(percent.mean(1), torch.zeros(len(percent), dtype=percent.dtype))
+    says = (
+        f"{names[0]} against {names[1]}: error {mean.mean:+.1f} % [{mean.low:+.1f}, "
+        f"{mean.high:+.1f}] on average; clearly larger for {worse} of {len(order)} counters, "
+        f"clearly smaller for {better}."
+    )
+    return Picture(figure, says)
+
+
+def noise_found(sigma: Tensor, trained: Tensor, tested: Tensor) -> Picture:
+    """Draw the learned noise of each counter against the errors that were reached.
+
+    Args:
+        sigma: learned noise [S, K], in people.
+        trained: RMSE on the training hours, [S, K].
+        tested: RMSE on the other hours, [S, K].
+    """
+    figure, axes = new_figure(width=5.6, height=3.8)
+    learned, seen, new = (v.mean(0) for v in (sigma, trained, tested))
+    ends = [float(seen.min()) * 0.8, float(new.max()) * 1.3]
+    axes.loglog(ends, ends, color=GREY, linestyle="dashed", linewidth=1.4)
+    axes.loglog(learned, new, "s", color=VERMILLION, markersize=6)
+    axes.loglog(learned, seen, "o", color=BLUE, markersize=6)
+    axes.text(ends[0] * 1.05, ends[1] * 0.55, "on new hours", color=VERMILLION, fontsize=11)
+    axes.text(ends[1] * 0.25, ends[0] * 1.3, "on its own labels", color=BLUE, fontsize=11)
+    axes.set_xticks([20, 50, 100, 200, 400], ["20", "50", "100", "200", "400"])
+    axes.set_yticks([20, 50, 100, 200, 400], ["20", "50", "100", "200", "400"])
+    axes.minorticks_off()
+    label(axes, "learned σ (people)", "RMSE reached (people)", "20 counters, mean of 10 seeds")
+    ratio = [float((learned / v).mean()) for v in (seen, new)]
+    says = (
+        f"Learned sigma over the RMSE reached, mean of the counters: {ratio[0]:.2f} on the "
+        f"training labels, {ratio[1]:.2f} on new hours."
+    )
+    return Picture(figure, says)

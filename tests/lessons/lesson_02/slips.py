@@ -3,7 +3,6 @@
 import runpy
 from pathlib import Path
 
-HEAD = "def head_gradient(z, a, y, w):\n    return "
 NEGATIVE = "def lowest_total(losses):\n    return "
 MASKED_HEAD = "def masked_mse(output, target):\n    return "
 
@@ -20,6 +19,35 @@ MEAN = "losses.sum() / there.sum().clamp(min=1)"
 
 def masked(safe=SAFE, value=MEAN):
     return MASKED.format(safe=safe, value=value)
+
+
+CONSTANT = " + 0.5 * math.log(2 * math.pi)"
+NLL = """
+def joint_nll(y, guess, sigma):
+    each = {half} * (y - guess) ** 2 / sigma{power}{log}{constant}
+    return {value}
+"""
+NOISE_LINE = "def noise_weighted(losses, log_sigma):\n    return "
+
+
+def nll(half="0.5", power="**2", log=" + sigma.log()", constant=CONSTANT, value="each.sum()"):
+    return NLL.format(half=half, power=power, log=log, constant=constant, value=value)
+
+
+SLOPES = """
+def weighted_gradients(x, y, theta, a, w):
+    z = x @ theta
+    errors = {errors}
+    in_theta = {theta}
+    in_a = {heads}
+    return in_theta, in_a
+"""
+IN_THETA = "x.T @ (errors * a * w).sum(1) / len(x)"
+IN_A = "w * (errors * z[:, None]).mean(0)"
+
+
+def slopes(errors="2 * (a * z[:, None] - y)", theta=IN_THETA, heads=IN_A):
+    return SLOPES.format(errors=errors, theta=theta, heads=heads)
 
 
 RATES = {"SGD": 0.001, "SGD with momentum": 0.001, "Adam": 0.1, "AdamW": 0.1,
@@ -49,24 +77,57 @@ def noise(learned="log_sigma", power="-2", half=" / 2", clip="", own=""):
     return NOISE.format(learned=learned, power=power, half=half, clip=clip, own=own)
 
 
+SUMS = {"log of 12": 2.5, "sum of squares": 14, "product": 24, "slope": 12, "gradient": [8, 3],
+        "norm": 5, "density": 4}  # fmt: skip
+
+
+def sums(**changes):
+    return f"answers = { ({**SUMS, **changes})!r}"
+
+
 SLIPS = {
     "02.1": [
-        (HEAD + "(2 * (a * z - y) * z).mean()", "left out the task's weight"),
-        (HEAD + "w * (2 * (a * z - y)).mean()", "inner derivative"),
-        (HEAD + "w * (2 * (a * z - y) * a).mean()", "slope in z"),
-        (HEAD + "w * (2 * (a * z - y) * z).sum()", "summed over the examples"),
-        (HEAD + "w * ((a * z - y) * z).mean()", "factor 2"),
-        (HEAD + "w * (2 * (y - a * z) * z).mean()", "wrong way"),
-        (HEAD + "w * 2 * (a * z - y) * z", "take their mean"),
-        (HEAD + "w * (2 * (a * z - y) * z * a).mean()", "one factor too many"),
+        (nll(value="each.sum(1).mean()"), "mean over the examples"),
+        (nll(value="each.mean()"), "mean over all numbers"),
+        (nll(log=""), "left out log sigma"),
+        (nll(constant=""), "left out the constant"),
+        (nll(log="", constant=""), "only the weighted sum"),
+        (nll(power=""), "sigma *squared*"),
+        (nll(half="1"), "forgot the 2"),
+        (nll(value="-each.sum()"), "log-likelihood"),
+        (nll(value="each.sum(0)"), "one number per task"),
+        (nll(log="", value="each.sum() + sigma.log().sum()"), "added it once"),
+        (nll(value="each.sum().detach()"), "no gradient"),
     ],
     "02.2": [
+        (
+            slopes(
+                theta="x.T @ (errors * a).sum(1) / len(x)", heads="(errors * z[:, None]).mean(0)"
+            ),
+            "left out the weights w everywhere",
+        ),
+        (slopes(theta="x.T @ (errors * a).sum(1) / len(x)"), "in theta each task"),
+        (slopes(heads="(errors * z[:, None]).mean(0)"), "its own loss w_k times"),
+        (slopes(heads="w.sum() * (errors * z[:, None]).mean(0)"), "only its own weight"),
+        (slopes(theta="x.T @ (errors * w).sum(1) / len(x)"), "passes its head"),
+        (slopes(heads="w * errors.mean(0)"), "multiply by z in the heads"),
+        (slopes(errors="a * z[:, None] - y"), "factor 2"),
+        (slopes(errors="2 * (y - a * z[:, None])"), "wrong way"),
+        (
+            slopes(theta="x.T @ (errors * a * w).sum(1)", heads="w * (errors * z[:, None]).sum(0)"),
+            "summed over the examples",
+        ),
+        (slopes(heads="a.mul_(1.5)"), "belongs to the caller"),
+    ],
+    "02.3": [
         (masked(safe="target"), "0 times NaN is NaN"),
         (masked(value="losses.sum() / len(losses)"), "divide by the labelled ones"),
         (masked(value="losses.sum()"), "divide by their number"),
         (masked(value="losses.sum() / there.sum()"), "0 / 0"),
         (masked(value="(output - safe).square().mean()"), "filled the gaps with 0"),
         (masked(value="losses"), "give one number"),
+        (masked(safe="target.nan_to_num_()"), "belongs to the caller"),
+        (masked(value=f"{MEAN} if there.any() else 0.0"), "no gradient at all"),
         (
             MASKED_HEAD
             + "((output - target) ** 2 * ~target.isnan()).sum() / (~target.isnan()).sum()",
@@ -75,7 +136,31 @@ SLIPS = {
         (MASKED_HEAD + "((output - target) ** 2).nanmean()", "nanmean gives"),
         (masked(value="losses.clamp(max=100).sum() / there.sum().clamp(min=1)"), "'value'"),
     ],
-    "02.3": [
+    "02.4": [
+        (rates(SGD=0.1), "with 0.1 the run is another one"),
+        (rates(SGD=10.0), "larger still"),
+        (rates(SGD_with_momentum=0.1), "momentum adds up"),
+        (rates(Adam=0.001), "a common factor cancels"),
+        (rates(AdamW=0.001), "weight decay"),
+        ("rates = {'SGD': 0.001}", "one learning rate for each"),
+    ],
+    "02.5": [
+        (NOISE_LINE + "(losses / (2 * torch.exp(log_sigma)) + log_sigma).sum()", "sigma *squared*"),
+        (NOISE_LINE + "(losses * torch.exp(2 * log_sigma) / 2 + log_sigma).sum()", "divides by it"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) + log_sigma).sum()", "forgot the 2"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2).sum()", "left out + log sigma"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + 2 * log_sigma).sum()", "twice"),
+        (
+            NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + log_sigma).sum().clamp(min=0)",
+            "Below zero",
+        ),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + log_sigma).mean()", "their mean"),
+        (
+            NOISE_LINE + "(losses * torch.exp(-2 * log_sigma).detach() / 2 + log_sigma).sum()",
+            "a part of the calculation is detached",
+        ),
+    ],
+    "02.6": [
         (NEGATIVE + "losses.sqrt(), (0.5 + losses.log() / 2).sum().clamp(min=0)", "the total at"),
         (NEGATIVE + "losses.sqrt(), (0.5 + losses.log() / 2).clamp(min=0).sum()", "each task at"),
         (NEGATIVE + "losses, (0.5 + losses.log() / 2).sum()", "take the root"),
@@ -91,22 +176,21 @@ SLIPS = {
         (NEGATIVE + "losses.sqrt(), 0.5 + losses.log() / 2", "add up the tasks"),
         (NEGATIVE + "losses.sqrt(), losses.sum()", "'total'"),
     ],
-    "02.4": [
+    "02.7": [
         (noise(learned="other"), "not among the optimiser's"),
         (noise(clip=".clamp(min=0)"), "still clipped"),
         (noise(power="-1"), "not by sigma squared"),
         (noise(power="-1", clip=".clamp(min=0)"), "two faults are left"),
         (noise(half=""), "½ is gone"),
-        (noise(power="-1", own=" * 0.5"), "keep log_sigma as the learned number"),
-        ("def learn_noise(errors, steps, lr):\n    return errors.sqrt()", "keep the loop"),
+        ("def learn_noise(errors, steps, lr):\n    return errors.sqrt()", "Keep the loop"),
     ],
-    "02.8": [
-        (rates(SGD=0.1), "with 0.1 the run is another one"),
-        (rates(SGD=10.0), "larger still"),
-        (rates(SGD_with_momentum=0.1), "momentum adds up"),
-        (rates(Adam=0.001), "a common factor cancels"),
-        (rates(AdamW=0.001), "weight decay"),
-        ("rates = {'SGD': 0.001}", "one learning rate for each"),
+    "02.11": [
+        (sums(**{"log of 12": 2.4}), "the log of a product"),
+        (sums(product=9), "Π multiplies"),
+        (sums(slope=4), "the inner one is 3"),
+        (sums(gradient=[2, 3]), "b held still"),
+        (sums(norm=7), "the root of"),
+        (sums(density=2), "each of the two halvings"),
     ],
 }
 SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
