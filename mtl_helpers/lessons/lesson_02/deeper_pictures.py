@@ -11,7 +11,9 @@ import numpy as np
 import torch
 from ipywidgets import FloatSlider, IntSlider, SelectionSlider
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from mtl_helpers.datasets import Splits
@@ -22,7 +24,18 @@ from mtl_helpers.metrics import Interval, mean_interval
 from mtl_helpers.models import HardSharing
 from mtl_helpers.tasks import Task
 from mtl_helpers.teaching.explore import Explorer
-from mtl_helpers.teaching.figures import GREY, SKY, Picture, band, label, new_figure, task_style
+from mtl_helpers.teaching.figures import (
+    BLUE,
+    GREY,
+    SKY,
+    VERMILLION,
+    Picture,
+    band,
+    digits_grid,
+    label,
+    new_figure,
+    task_style,
+)
 
 # --- What a weighted sum cannot reach ----------------------------------------------------------
 
@@ -160,8 +173,8 @@ def worst_and_mean(models: Tensor, sums: Tensor, smooth: Tensor) -> Picture:
         places = losses.mean(1).tolist(), losses.max(1).values.tolist()
         axes.plot(*places, linestyle="none", **look)
     star = float(smooth.mean()), float(smooth.max())
-    axes.plot(*star, "*", color="#D55E00", markersize=16)
-    axes.text(star[0] + 0.005, star[1] - 0.008, "smooth Tchebycheff", color="#D55E00")
+    axes.plot(*star, "*", color=VERMILLION, markersize=16)
+    axes.text(star[0] + 0.005, star[1] - 0.008, "smooth Tchebycheff", color=VERMILLION)
     axes.text(0.672, 0.72, "grey: any shared number", color="0.35")
     axes.text(0.655, 1.02, "black: lowest weighted sums")
     axes.set_ylim(0.6, 1.06)
@@ -713,7 +726,7 @@ def competing(dog: float = 0.0) -> Picture:
     titles = ("one softmax: they add up to 1", "four yes/no questions")
     said = []
     for axes, found, title in zip(both, (scores.softmax(0), scores.sigmoid()), titles, strict=True):
-        colours = [SKY if word != "dog" else "#D55E00" for word in WORDS]
+        colours = [SKY if word != "dog" else VERMILLION for word in WORDS]
         axes.bar(WORDS, found.tolist(), color=colours, width=0.6)
         for k, value in enumerate(found.tolist()):
             axes.text(k, value + 0.02, f"{value:.2f}", ha="center")
@@ -762,7 +775,7 @@ def split_tables(rows: int = 8) -> Picture:
         for row in range(rows):
             for task in (0, 1):
                 train = row < half if task == 0 or kind == "split by row" else row >= half
-                look = {"facecolor": SKY if train else "#D55E00", "edgecolor": "white"}
+                look = {"facecolor": BLUE if train else VERMILLION, "edgecolor": "white"}
                 axes.add_patch(Rectangle((task, rows - 1 - row), 1, 1, linewidth=3, **look))
                 word = {"ha": "center", "va": "center", "color": "white", "fontsize": 11}
                 word |= {"fontweight": "bold"}
@@ -814,3 +827,130 @@ def split_two_ways(seeds: Sequence[int], steps: int = 200) -> dict[str, tuple[Te
         error = (x @ trunk @ heads - y).detach()[..., 0].square()
         found[how] = error[:, n : 2 * n].mean(1).sqrt(), error[:, 2 * n :].mean(1).sqrt()
     return found
+
+
+# --- Noise and the worst case --------------------------------------------------------------------
+
+LIMIT = 0.1  # how far each pixel may move; pixels lie between 0 and 1
+KINDS = ("clean", "noise", "worst case")
+
+
+class TwoDigits(NamedTuple):
+    """The handwritten 3s and 8s of scikit-learn, split ten times.
+
+    Attributes:
+        pixels: [357, 64], from 0 to 1.
+        sign: +1 for an 8, -1 for a 3, [357].
+        parts: for "learn", "choose" and "judge" the rows of each split, [10, n].
+    """
+
+    pixels: Tensor
+    sign: Tensor
+    parts: dict[str, Tensor]
+
+
+def three_or_eight() -> TwoDigits:
+    """Load the 3s and 8s; 150 rows to learn from, 100 to choose by, 107 to judge by."""
+    pixels, digit = (torch.as_tensor(v) for v in load_digits(return_X_y=True))
+    chosen = (digit == 3) | (digit == 8)
+    sign = torch.where(digit[chosen] == 8, 1.0, -1.0).double()
+    rngs = [torch.Generator().manual_seed(seed) for seed in range(10)]
+    rows = torch.stack([torch.randperm(len(sign), generator=rng) for rng in rngs])
+    parts = {"learn": rows[:, :150], "choose": rows[:, 150:250], "judge": rows[:, 250:]}
+    return TwoDigits(pixels[chosen].double() / 16, sign, parts)
+
+
+def margins_of(
+    data: TwoDigits, w: Tensor, b: Tensor, part: str, kind: str, rng: torch.Generator
+) -> Tensor:
+    """Give y (w x + b), with x clean, with random signs of size LIMIT added, or attacked.
+
+    Args:
+        data: the digits.
+        w: weights of C classifiers for each split, [C, 10, 64].
+        b: [C, 10, 1].
+        part: one of the parts of the splits.
+        kind: one of KINDS.
+        rng: draws the noise.
+    """
+    rows = data.parts[part]
+    x = data.pixels[rows]
+    if kind == "noise":
+        x = x + LIMIT * torch.randn(x.shape, generator=rng, dtype=x.dtype).sign()
+    margin = data.sign[rows] * ((x @ w[..., None])[..., 0] + b)
+    return margin - LIMIT * w.abs().sum(-1, keepdim=True) if kind == "worst case" else margin
+
+
+class Robust(NamedTuple):
+    """Classifiers trained in one way.
+
+    Attributes:
+        plain: for each kind of test the accuracy (%) without a penalty, [10].
+        chosen: the same with the penalty that is best in the worst case on the "choose" rows.
+        strengths: the penalties chosen, [10].
+    """
+
+    plain: dict[str, Tensor]
+    chosen: dict[str, Tensor]
+    strengths: Tensor
+
+
+DECAYS = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
+
+
+def train_robust(
+    data: TwoDigits, kind: str, penalty: Callable[[Tensor], Tensor] = torch.square
+) -> Robust:
+    """Train linear classifiers on one kind of images, with seven strengths of a penalty.
+
+    Args:
+        data: the digits.
+        kind: one of KINDS: what they are trained on.
+        penalty: what is added up over the weights, times each of DECAYS.
+    """
+    rng = torch.Generator().manual_seed(0)
+    decays = torch.tensor(DECAYS, dtype=torch.float64)
+    w = torch.zeros(len(DECAYS), 10, 64, dtype=torch.float64, requires_grad=True)
+    b = torch.zeros(len(DECAYS), 10, 1, dtype=torch.float64, requires_grad=True)
+    optimizer = torch.optim.Adam([w, b], lr=0.1)
+    for step in range(300):
+        optimizer.param_groups[0]["lr"] = 0.1 * (1 - step / 300)
+        optimizer.zero_grad()
+        each = nn.functional.softplus(-margins_of(data, w, b, "learn", kind, rng)).mean(-1)
+        (each + decays[:, None] * penalty(w).sum(-1)).sum().backward()
+        optimizer.step()
+
+    def right(part: str, tested: str) -> Tensor:
+        found = margins_of(data, w, b, part, tested, rng).detach() > 0
+        return 100 * found.double().mean(-1)
+
+    best = right("choose", "worst case").argmax(0)
+    tests = {tested: right("judge", tested) for tested in KINDS}
+    rows = torch.arange(10)
+    chosen = {tested: values[best, rows] for tested, values in tests.items()}
+    return Robust({t: v[0] for t, v in tests.items()}, chosen, decays[best])
+
+
+def attacked(data: TwoDigits, w: Tensor, b: float, row: int = 2) -> Picture:
+    """Draw an image, the same with noise, and the same attacked, with their margins.
+
+    Args:
+        data: the digits.
+        w: weights of one classifier, [64].
+        b: its offset.
+        row: which image.
+    """
+    x, y = data.pixels[row], float(data.sign[row])
+    rng = torch.Generator().manual_seed(0)
+    noise = LIMIT * torch.randn(64, generator=rng, dtype=x.dtype).sign()
+    images = [x, x + noise, x - y * LIMIT * w.sign()]
+    margins = [y * float(image @ w + b) for image in images]
+    captions = [f"{kind}: {m:+.1f}" for kind, m in zip(KINDS, margins, strict=True)]
+    figure = Figure(figsize=(6.4, 2.6), dpi=110, facecolor="white")
+    axes = figure.add_axes((0.02, 0.02, 0.96, 0.96))
+    grid = torch.stack(images).view(3, 8, 8).clamp(0, 1)
+    digits_grid(grid, captions, columns=3, axes=axes)
+    for text in axes.texts:
+        text.set_fontsize(12)
+    says = f"Margins: {', '.join(captions)}; below zero the answer is wrong."
+    return Picture(figure, says)
