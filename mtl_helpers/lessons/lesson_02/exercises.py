@@ -309,7 +309,7 @@ def same_run(answer: Mapping[str, float]) -> str | None:
     "Weights that are learned",
     kind="fill one line",
     difficulty=1,
-    minutes=4,
+    minutes=3,
     right="the same line as the likelihood, without its constant.",
 )
 def noise_weighted(answer: Callable[..., Any]) -> str | None:
@@ -355,73 +355,6 @@ def noise_weighted(answer: Callable[..., Any]) -> str | None:
 
 @exercise(
     "02.6",
-    "My loss went negative",
-    kind="explain with numbers",
-    difficulty=2,
-    minutes=4,
-    right="every task gives 1/2 + log sigma at its best: below zero as soon as its squared error, "
-    "in the square of its unit, is below 1/e. Nothing has to be fixed.",
-)
-def lowest_total(answer: Callable[..., Any]) -> str | None:
-    """Check ``lowest_total(losses)``: (best sigma [K], lowest total) for fixed squared errors."""
-
-    def right(losses: Tensor) -> tuple[Tensor, Tensor]:
-        return losses.sqrt(), (0.5 + losses.log() / 2).sum()
-
-    def total(losses: Tensor, extra: float = 0.0) -> Tensor:
-        return (0.5 + extra + losses.log() / 2).sum()
-
-    def case(g: torch.Generator) -> tuple[Tensor]:
-        return (torch.exp(3 * torch.randn(4, generator=g, dtype=torch.float64)),)
-
-    slips = {
-        "you clipped the total at zero. The sign means nothing: in other units the same model "
-        "has another sign.": lambda v: (v.sqrt(), total(v).clamp(min=0)),
-        "you clipped each task at zero. A task may well be below zero, and rightly.": (
-            lambda v: (v.sqrt(), (0.5 + v.log() / 2).clamp(min=0).sum())
-        ),
-        "the total is right, and your sigma is sigma squared: take the root.": (
-            lambda v: (v, total(v))
-        ),
-        "your sigma is sigma squared (take the root), and the total was computed with it.": (
-            lambda v: (v, (0.5 + v.log()).sum())
-        ),
-        "sigma squared is L, not 2 L: differentiate L / (2 sigma²) + log sigma again; the 2 of the "
-        "first term goes.": lambda v: ((2 * v).sqrt(), (0.25 + (2 * v).log() / 2).sum()),
-        "that is the lowest place of L / sigma² + log sigma; here the first term is L / (2 sigma²),"
-        " and sigma squared is L.": lambda v: ((2 * v).sqrt(), (0.5 + (2 * v).log() / 2).sum()),
-        "sigma is right; the total has the term log sigma, and you added log sigma squared.": (
-            lambda v: (v.sqrt(), (0.5 + v.log()).sum())
-        ),
-        "sigma is right; you left the first term out of the total: it is 1/2 for each task.": (
-            lambda v: (v.sqrt(), (v.log() / 2).sum())
-        ),
-        "sigma is right; the first term is L / (2 sigma²): you forgot the 2.": (
-            lambda v: (v.sqrt(), (1 + v.log() / 2).sum())
-        ),
-        "sigma is right; the 1/2 stands in the total once for each task, and you added it once.": (
-            lambda v: (v.sqrt(), 0.5 + (v.log() / 2).sum())
-        ),
-        "sigma is right; you kept the constant (log 2 pi)/2 of each task. The total of uncertainty "
-        "weighting leaves it out.": lambda v: (v.sqrt(), total(v, math.log(2 * math.pi) / 2)),
-        "sigma is right; the total is one number: add up the tasks.": (
-            lambda v: (v.sqrt(), 0.5 + v.log() / 2)
-        ),
-        "that is the mean over tasks; the total adds them up.": (
-            lambda v: (v.sqrt(), (0.5 + v.log() / 2).mean())
-        ),
-    }
-    named = {message: _parts(slip, "sigma", "total") for message, slip in slips.items()}
-    return compare(
-        _parts(answer, "sigma", "total"),
-        _parts(right, "sigma", "total"),
-        [(torch.tensor([0.02, 1.0]).double(),), *draws(case)],
-        slips=named,
-    )
-
-
-@exercise(
-    "02.7",
     "Three faults in nine lines",
     kind="bug hunt",
     difficulty=3,

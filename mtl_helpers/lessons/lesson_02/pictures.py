@@ -8,12 +8,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ipywidgets import FloatLogSlider, FloatSlider, IntSlider
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from mtl_helpers.datasets.footsteps import FEW_HOURS, Footsteps
 from mtl_helpers.metrics import paired_interval
 from mtl_helpers.teaching.diagrams import Diagram, arrow, box, canvas, write
+from mtl_helpers.teaching.explore import Explorer
 from mtl_helpers.teaching.figures import (
     BLUE,
     GREY,
@@ -151,6 +153,13 @@ def two_bowls(
     return picture
 
 
+def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], question: str) -> Explorer:
+    """Make the explorer of :func:`two_bowls`, at rest."""
+    weight = FloatSlider(0.5, min=0, max=1, step=0.05)
+    steps = IntSlider(60, min=0, max=60)
+    return Explorer(two_bowls(tasks), weight=weight, steps=steps, question=question)
+
+
 def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl) -> None:
     for above in (0.1, 0.4, 0.9):
         axes.plot(*total.ring(above).T, color="0.8", linewidth=1.6, linestyle="solid")
@@ -240,6 +249,15 @@ def noise_valley(error_1: float = 0.01, error_2: float = 9.0, clip: bool = False
         f"{_total(errors, best):.2f}."
     )
     return Picture(figure, says)
+
+
+def noise_explorer(question: str) -> Explorer:
+    """Make the explorer of :func:`noise_valley`."""
+    errors = {
+        name: FloatLogSlider(start, base=10, min=-2, max=1, step=0.25)
+        for name, start in (("error_1", 0.01), ("error_2", 0.1))
+    }
+    return Explorer(noise_valley, **errors, clip=False, question=question)
 
 
 def _total(errors: np.ndarray, log_sigma: np.ndarray) -> float:
@@ -359,7 +377,7 @@ def bells(table: Footsteps) -> Picture:
     right.loglog(mean, variance, "o", color="0.25", markersize=6)
     line = np.array([20, 2500])
     right.loglog(line, line, color=VERMILLION, linestyle="solid", linewidth=1.8)
-    right.text(150, 55, "Poisson:\nvariance = mean", color=VERMILLION, fontsize=11)
+    right.text(190, 32, "Poisson:\nvariance = mean", color=VERMILLION, fontsize=11)
     right.set_xticks([30, 100, 300, 1000], ["30", "100", "300", "1000"])
     right.minorticks_off()
     label(right, "mean count", "variance", "Tuesdays at noon")
@@ -458,8 +476,9 @@ def heard(pulls: Mapping[str, Tensor], quiet: int, busy: int) -> Picture:
         parts.append(f"{name} {float(lengths.max() / lengths.min()):.0f}")
     axes.set_yticks(range(len(pulls)), list(pulls))
     axes.set_ylim(len(pulls) - 0.5, -0.5)
-    axes.set_xticks([0.01, 0.1, 1, 10], ["1/100", "1/10", "1", "10"])
-    axes.set_xlim(0.008, 20)
+    axes.set_xticks([0.1, 0.3, 1, 3, 10], ["1/10", "1/3", "1", "3", "10"])
+    axes.minorticks_off()
+    axes.set_xlim(0.08, 10)
     label(axes, "pull at the trunk (the middle counter = 1)", "", "who is heard at the first step")
     says = f"Longest pull over shortest pull: {', '.join(parts)}."
     return Picture(figure, says)
