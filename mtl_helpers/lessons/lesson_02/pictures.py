@@ -339,8 +339,8 @@ def one_week(table: Footsteps) -> Picture:
     ratios = []
     for axes, logged in zip(both, (False, True), strict=True):
         for name, colour in ((BUSY, VERMILLION), (QUIET, BLUE)):
-            counts = table.counts[rows, table.counters.index(name)]
-            shown = counts.log1p() if logged else counts
+            counts = table.counts[rows, table.counters.index(name)].numpy()
+            shown = np.log1p(counts) if logged else counts
             axes.plot(np.arange(168) / 24, shown, color=colour, linewidth=1.4, linestyle="solid")
             ratios.append(float(shown.std()))
         axes.set_xticks(range(0, 8), ["M", "T", "W", "T", "F", "S", "S", ""])
@@ -374,7 +374,7 @@ def bells(table: Footsteps) -> Picture:
     counts = table.counts[torch.from_numpy(noon)][:, names]
     mean = counts.nanmean(0)
     variance = (counts - mean).square().nanmean(0)
-    right.loglog(mean, variance, "o", color="0.25", markersize=6)
+    right.loglog(mean.numpy(), variance.numpy(), "o", color="0.25", markersize=6)
     line = np.array([20, 2500])
     right.loglog(line, line, color=VERMILLION, linestyle="solid", linewidth=1.8)
     right.text(190, 32, "Poisson:\nvariance = mean", color=VERMILLION, fontsize=11)
@@ -469,7 +469,7 @@ def heard(pulls: Mapping[str, Tensor], quiet: int, busy: int) -> Picture:
     axes.set_position((0.24, position.y0, 0.72, position.height))
     parts = []
     for row, (name, lengths) in enumerate(pulls.items()):
-        relative = lengths / lengths.median()
+        relative = (lengths / lengths.median()).numpy()
         axes.semilogx(relative, [row] * len(relative), "o", color="0.6", markersize=7, alpha=0.7)
         for k, colour in ((quiet, BLUE), (busy, VERMILLION)):
             axes.semilogx(float(relative[k]), row, "o", color=colour, markersize=9)
@@ -496,7 +496,7 @@ def gaps(table: Footsteps) -> Picture:
     position = axes.get_position()
     axes.set_position((0.36, position.y0, 0.61, position.height))
     axes.grid(False)
-    shown = 1 - 0.62 * torch.cat([weeks[late], rest])
+    shown = (1 - 0.62 * torch.cat([weeks[late], rest])).numpy()
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     names = [table.counters[int(k)] for k in late]
     axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
@@ -556,7 +556,7 @@ def noise_found(sigma: Tensor, trained: Tensor, tested: Tensor) -> Picture:
         tested: RMSE on the other hours, [S, K].
     """
     figure, axes = new_figure(width=5.6, height=3.8)
-    learned, seen, new = (v.mean(0) for v in (sigma, trained, tested))
+    learned, seen, new = (v.mean(0).numpy() for v in (sigma, trained, tested))
     ends = [float(seen.min()) * 0.8, float(new.max()) * 1.3]
     axes.loglog(ends, ends, color=GREY, linestyle="dashed", linewidth=1.4)
     axes.loglog(learned, new, "s", color=VERMILLION, markersize=6)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from mtl_helpers.datasets.footsteps import read_footsteps
 from mtl_helpers.lessons.lesson_02 import pictures as pictures
 from mtl_helpers.teaching.figures import cut_off
 
@@ -130,3 +131,47 @@ def test_a_path_repeats_itself_and_leaves_the_random_numbers_alone():
 def test_longer_and_turned():
     way, other = torch.tensor([0.0, 6.0]), torch.tensor([2.0, 0.0])
     assert pictures.longer_and_turned(way, other) == pytest.approx((3.0, 90.0))
+
+
+def test_the_street_corners_are_drawn_whole():
+    table = read_footsteps()
+    for draw in (pictures.one_week, pictures.bells, pictures.gaps):
+        picture = draw(table)
+        assert not cut_off(picture.figure) and picture.says
+    assert "188 Quay Street Lower Albert (EW) 33%" in pictures.gaps(table).says
+
+
+def test_a_tiny_network_shows_each_slope_once():
+    slopes = torch.tensor([[0.52, -0.3, 0.7, 0.0], [1.2, 0.8, 0.0, -0.4]])
+    picture = pictures.tiny_network(slopes)
+    written = [text.get_text() for text in picture.figure.axes[0].texts]
+    assert [t for t in written if t[0] in "+-"] == [
+        "+0.52", "+1.20", "-0.30", "+0.80", "+0.70", "-0.40"
+    ]  # fmt: skip
+    assert "Theta feels the sums +1.72 and +0.50" in picture.says
+
+
+def test_pulls_are_gradients_of_means():
+    torch.manual_seed(0)
+    trunk, head = torch.nn.Linear(3, 4).double(), torch.nn.Linear(4, 2).double()
+    inputs, targets = torch.randn(2, 6, 3, dtype=torch.float64)
+    targets = targets[:, :2].clone()
+    targets[:3, 1] = float("nan")
+    outputs = head(trunk(inputs))
+    pulls = pictures.trunk_pulls(trunk, outputs, targets, lambda o, t: (o - t) ** 2)
+    loss = (outputs[3:, 1] - targets[3:, 1]).square().mean()
+    slopes = torch.autograd.grad(loss, list(trunk.parameters()))
+    assert pulls[1] == pytest.approx(float(torch.cat([s.flatten() for s in slopes]).norm()))
+    drawn = pictures.heard({"raw": pulls, "again": pulls}, 0, 1)
+    assert not cut_off(drawn.figure) and f"raw {float(pulls.max() / pulls.min()):.0f}" in drawn.says
+
+
+def test_who_pays_and_noise_found():
+    rng = torch.Generator().manual_seed(0)
+    theirs = torch.rand(10, 20, generator=rng, dtype=torch.float64) + 1
+    ours = theirs * torch.linspace(0.9, 1.2, 20, dtype=torch.float64)
+    ours = ours + 0.001 * torch.rand(10, 20, generator=rng, dtype=torch.float64)
+    picture = pictures.who_pays(ours, theirs, torch.arange(20), ("a", "b"), ("quiet", "busy"))
+    assert not cut_off(picture.figure) and "clearly smaller for 7" in picture.says
+    found = pictures.noise_found(50 * theirs, 50 * theirs, 100 * theirs)
+    assert not cut_off(found.figure) and "1.00 on the training labels, 0.50" in found.says
