@@ -39,6 +39,7 @@ _LINES = ("solid", "dashed", "dashdot", "dotted")
 _KNOWN = {
     **{"left": 0, "right": 1},
     **{"few": 0, "many": 1},
+    **{"quiet": 0, "busy": 1},
     **{"class": 0, "box": 1, "mask": 2, "keypoints": 3},
     **{"intent": 0, "slots": 1, "topic": 2, "sentiment": 3, "entities": 4},
     **{"digit": 0, "speaker": 1, "emotion": 2, "click": 0, "conversion": 1},

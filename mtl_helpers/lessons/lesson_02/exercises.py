@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import functools
 import math
 from collections.abc import Callable, Mapping
@@ -11,16 +10,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mtl_helpers.lessons.lesson_02 import deeper_exercises as deeper_exercises  # 02.12 and up
 from mtl_helpers.teaching.exercises.answers import (
-    NotAttemptedError,
+    AnswerError,
     as_numbers,
     compare,
     draws,
-    is_empty,
     not_a_function,
     same,
+    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
 
 
 def _parts(function: Any, *names: str) -> Any:
@@ -40,55 +41,141 @@ def _parts(function: Any, *names: str) -> Any:
 
 @exercise(
     "02.1",
-    "What a head feels",
-    kind="fill one line",
-    difficulty=1,
-    minutes=3,
-    right="only its own loss, times its own weight: the other task reaches it through the trunk.",
+    "From densities to one number",
+    kind="fill one step",
+    difficulty=2,
+    minutes=5,
+    right="a product of densities has become a sum, and each task brought its own weight along.",
 )
-def head_gradient(answer: Callable[..., Any]) -> str | None:
-    """Check ``head_gradient(z, a, y, w)``: the slope of w mean((a z - y)^2) in the number a."""
+def joint_nll(answer: Callable[..., Any]) -> str | None:
+    """Check ``joint_nll(y, guess, sigma)``: minus the log-likelihood of independent Gaussians."""
 
-    def right(z: Tensor, a: Tensor, y: Tensor, w: float) -> Tensor:
-        return w * (2 * (a * z - y) * z).mean()
+    def right(y: Tensor, guess: Tensor, sigma: Tensor) -> Tensor:
+        return _nll(y, guess, sigma)
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
-        z, y = torch.randn(2, 6, generator=g, dtype=torch.float64)
-        a, w = torch.rand(2, generator=g, dtype=torch.float64) + 0.5
-        return z, a, y, float(w)
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        y, guess = torch.randn(2, 4, 3, generator=g, dtype=torch.float64)
+        return y, guess, torch.rand(3, generator=g, dtype=torch.float64) + 0.3
 
-    small = torch.tensor([1.0, 2.0]), torch.tensor(3.0), torch.tensor([1.0, 4.0])
-    return compare(
-        answer,
-        right,
-        [(*(v.double() for v in small), 0.25), *draws(case)],
-        slips={
-            "you left out the task's weight w.": lambda z, a, y, w: right(z, a, y, 1.0),
-            "the inner derivative is missing: a z changes by z when a changes by 1.": (
-                lambda z, a, y, w: w * (2 * (a * z - y)).mean()
-            ),
-            "that is the slope in z (what goes down to the trunk); the slope in a has z outside.": (
-                lambda z, a, y, w: w * (2 * (a * z - y) * a).mean()
-            ),
-            "you summed over the examples; this loss is their mean.": (
-                lambda z, a, y, w: w * (2 * (a * z - y) * z).sum()
-            ),
-            "that is one slope an example: take their mean.": (
-                lambda z, a, y, w: w * 2 * (a * z - y) * z
-            ),
-            "one factor too many: a z changes by z when a changes by 1, not by a z.": (
-                lambda z, a, y, w: w * (2 * (a * z - y) * z * a).mean()
-            ),
-            "the square gives a factor 2.": lambda z, a, y, w: right(z, a, y, w) / 2,
-            "the error is a z - y, not y - a z: your slope points the wrong way.": (
-                lambda z, a, y, w: -right(z, a, y, w)
-            ),
+    small = [[[1.0, 2.0], [3.0, 2.0]], [[1.0, 1.0], [2.0, 2.0]], [1.0, 2.0]]
+    first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
+    slips = {
+        "that is the mean over the examples; the likelihood is a product over all of them, so its "
+        "log is a sum.": {"over": "examples"},
+        "that is the mean over all numbers; minus the log of a product is the *sum*.": {
+            "over": "all"
         },
+        "you left out log sigma: without it a larger sigma is always better.": {"log": 0.0},
+        "you left out the constant ½ log 2π of each density.": {"constant": 0.0},
+        "you left out log sigma and the constant: what remains is only the weighted sum of the "
+        "squared errors.": {"log": 0.0, "constant": 0.0},
+        "divide by sigma *squared*.": {"power": 1.0},
+        "the squared error is divided by 2 sigma²; you forgot the 2.": {"half": 1.0},
+        "log sigma belongs to every example; you added it once for each task.": {"once": True},
+        "that is the log-likelihood; the loss is *minus* that.": {"sign": -1.0},
+        "you gave one number per task; add up the tasks as well.": {"over": "not tasks"},
+        "you gave one number per example; add up the examples as well.": {"over": "not examples"},
+        "you gave one number for each label; add all of them up.": {"over": "nothing"},
+    }
+    named = {text: functools.partial(_nll, **change) for text, change in slips.items()}
+    return compare(answer, right, [first, *draws(case)], named) or gradient_reaches(
+        answer, first, to=[1, 2], right=right
     )
+
+
+def _nll(
+    y: Tensor,
+    guess: Tensor,
+    sigma: Tensor,
+    *,
+    power: float = 2.0,
+    half: float = 0.5,
+    log: float = 1.0,
+    constant: float = 0.5 * math.log(2 * math.pi),
+    once: bool = False,
+    sign: float = 1.0,
+    over: str = "",
+) -> Tensor:
+    errors = half * (y - guess) ** 2 / sigma**power
+    if once:
+        return errors.sum() + sigma.log().sum() + constant * y.numel()
+    each = sign * (errors + log * sigma.log() + constant)
+    reduce = {
+        "examples": lambda v: v.sum(1).mean(),
+        "all": torch.mean,
+        "not tasks": lambda v: v.sum(0),
+        "not examples": lambda v: v.sum(1),
+        "nothing": lambda v: v,
+    }
+    return reduce.get(over, torch.sum)(each)
 
 
 @exercise(
     "02.2",
+    "What the trunk and the heads feel",
+    kind="fill one step",
+    difficulty=2,
+    minutes=6,
+    right="the trunk feels the weighted sum of both tasks, each head only its own task.",
+)
+def weighted_gradients(answer: Callable[..., Any]) -> str | None:
+    """Check ``weighted_gradients(x, y, theta, a, w)``: slopes in theta [D] and in the heads [2]."""
+
+    def general(
+        trunk_w: bool = True,
+        head_w: bool = True,
+        through: bool = True,
+        z_in_head: bool = True,
+        factor: float = 2.0,
+        mean: bool = True,
+        mixed: bool = False,
+    ) -> Callable[..., Any]:
+        def slopes(x: Tensor, y: Tensor, theta: Tensor, a: Tensor, w: Tensor) -> tuple:
+            z = x @ theta
+            errors = factor * (a * z[:, None] - y)  # [N, 2]
+            ones = torch.ones_like(w)
+            down = errors * (a if through else ones) * (w if trunk_w else ones)
+            up = errors * (z[:, None] if z_in_head else 1.0)
+            heads = up * (w.sum() if mixed else w if head_w else ones)
+            count = len(x) if mean else 1
+            return x.T @ down.sum(1) / count, heads.sum(0) / count
+
+        return slopes
+
+    def case(g: torch.Generator) -> tuple[Tensor, ...]:
+        kind = {"generator": g, "dtype": torch.float64}
+        x, y = torch.randn(5, 3, **kind), torch.randn(5, 2, **kind)
+        theta, a = torch.randn(3, **kind), torch.randn(2, **kind)
+        return x, y, theta, a, torch.rand(2, **kind) + 0.5
+
+    small = [[[1.0], [2.0]], [[1.0, 0.0], [2.0, 1.0]], [1.0], [2.0, 1.0], [1.0, 3.0]]
+    first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
+    slips = {
+        "you left out the weights w everywhere.": {"trunk_w": False, "head_w": False},
+        "the heads are right; in theta each task counts w_k times.": {"trunk_w": False},
+        "theta is right; each head feels its own loss w_k times.": {"head_w": False},
+        "a head stands in one loss only, so only its own weight reaches it.": {"mixed": True},
+        "the heads are right; on its way down to theta each error passes its head: multiply by "
+        "a_k.": {"through": False},
+        "theta is right; a_k z changes by z when a_k changes by 1: multiply by z in the heads.": {
+            "z_in_head": False
+        },
+        "the square gives a factor 2.": {"factor": 1.0},
+        "the error is a z - y, not y - a z: your slopes point the wrong way.": {"factor": -2.0},
+        "you summed over the examples; these losses are means.": {"mean": False},
+    }
+    names = ("slope in theta", "slope in a")
+    message = inputs_left_alone(answer, first, grads=True) if callable(answer) else None
+    return message or compare(
+        _parts(answer, *names),
+        _parts(general(), *names),
+        [first, *draws(case)],
+        {text: _parts(general(**change), *names) for text, change in slips.items()},
+    )
+
+
+@exercise(
+    "02.3",
     "A mean over what is there",
     kind="fill one step",
     difficulty=2,
@@ -108,9 +195,12 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
         def both(output: Tensor, target: Tensor) -> dict[str, Tensor]:
             leaf = output.clone().requires_grad_()
             value = torch.as_tensor(function(leaf, target))
-            slope = torch.zeros_like(output)
-            if value.requires_grad:
-                slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
+            if not value.requires_grad:
+                raise AnswerError(
+                    f"with target = {show(target)} the result has no gradient at all, and backward "
+                    "would stop: give a tensor that was computed from `output`, also when it is 0."
+                )
+            slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
             return {"value": value.detach(), "gradient": slope}
 
         return both
@@ -146,6 +236,8 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
     far = torch.tensor([80.0, 5.0, 1.0]).double(), torch.tensor([1.0, nan, -60.0]).double()
     if message := not_a_function(answer):
         return message
+    if message := inputs_left_alone(answer, small, ("output", "target")):
+        return message
     value = answer(*(v.clone() for v in small))
     if isinstance(value, Tensor) and value.dim() > 0:
         return f"give one number, the mean; found a tensor of shape {list(value.shape)}."
@@ -173,354 +265,6 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
     )
 
 
-@exercise(
-    "02.3",
-    "My loss went negative",
-    kind="explain with numbers",
-    difficulty=2,
-    minutes=5,
-    right="every task gives 1/2 + log sigma at its best: below zero as soon as its error, in its "
-    "unit squared, is below 1/e. Nothing to mend.",
-)
-def lowest_total(answer: Callable[..., Any]) -> str | None:
-    """Check ``lowest_total(losses)``: (best sigma [K], lowest total) for fixed squared errors."""
-
-    def right(losses: Tensor) -> tuple[Tensor, Tensor]:
-        return losses.sqrt(), (0.5 + losses.log() / 2).sum()
-
-    def total(losses: Tensor, extra: float = 0.0) -> Tensor:
-        return (0.5 + extra + losses.log() / 2).sum()
-
-    def case(g: torch.Generator) -> tuple[Tensor]:
-        return (torch.exp(3 * torch.randn(4, generator=g, dtype=torch.float64)),)
-
-    slips = {
-        "you clipped the total at zero. The sign means nothing: in other units the same model "
-        "has another sign.": lambda v: (v.sqrt(), total(v).clamp(min=0)),
-        "you clipped each task at zero. A task may well be below zero, and rightly.": (
-            lambda v: (v.sqrt(), (0.5 + v.log() / 2).clamp(min=0).sum())
-        ),
-        "the total is right, and your sigma is sigma squared: take the root.": (
-            lambda v: (v, total(v))
-        ),
-        "your sigma is sigma squared (take the root), and the total was computed with it.": (
-            lambda v: (v, (0.5 + v.log()).sum())
-        ),
-        "sigma squared is L, not 2 L: differentiate L / (2 sigma²) + log sigma again; the 2 of the "
-        "first term goes.": lambda v: ((2 * v).sqrt(), (0.25 + (2 * v).log() / 2).sum()),
-        "that is the lowest place of L / sigma² + log sigma; here the first term is L / (2 sigma²),"
-        " and sigma squared is L.": lambda v: ((2 * v).sqrt(), (0.5 + (2 * v).log() / 2).sum()),
-        "sigma is right; the total has the term log sigma, and you added log sigma squared.": (
-            lambda v: (v.sqrt(), (0.5 + v.log()).sum())
-        ),
-        "sigma is right; you left the first term out of the total: it is 1/2 for each task.": (
-            lambda v: (v.sqrt(), (v.log() / 2).sum())
-        ),
-        "sigma is right; the first term is L / (2 sigma²): you forgot the 2.": (
-            lambda v: (v.sqrt(), (1 + v.log() / 2).sum())
-        ),
-        "sigma is right; the 1/2 stands in the total once for each task, and you added it once.": (
-            lambda v: (v.sqrt(), 0.5 + (v.log() / 2).sum())
-        ),
-        "sigma is right; you kept the constant (log 2 pi)/2 of each task. The total of uncertainty "
-        "weighting leaves it out.": lambda v: (v.sqrt(), total(v, math.log(2 * math.pi) / 2)),
-        "sigma is right; the total is one number: add up the tasks.": (
-            lambda v: (v.sqrt(), 0.5 + v.log() / 2)
-        ),
-        "that is the mean over tasks; the total adds them up.": (
-            lambda v: (v.sqrt(), (0.5 + v.log() / 2).mean())
-        ),
-    }
-    named = {message: _parts(slip, "sigma", "total") for message, slip in slips.items()}
-    return compare(
-        _parts(answer, "sigma", "total"),
-        _parts(right, "sigma", "total"),
-        [(torch.tensor([0.02, 1.0]).double(),), *draws(case)],
-        slips=named,
-    )
-
-
-@exercise(
-    "02.4",
-    "Three faults in nine lines",
-    kind="bug hunt",
-    difficulty=3,
-    minutes=8,
-    right="the noise is in the optimiser, sigma is squared, and nothing is clipped.",
-)
-def learn_noise(answer: Callable[..., Any]) -> str | None:
-    """Check ``learn_noise(errors, steps, lr)``: sigma after Adam on fixed squared errors."""
-
-    def general(
-        power: float = 2.0,
-        half: bool = True,
-        clip: bool = False,
-        learn: bool = True,
-        own: float = 1.0,
-    ) -> Callable[..., Any]:
-        def run(errors: Tensor, steps: int, lr: float) -> Tensor:
-            log_sigma = torch.zeros_like(errors, requires_grad=True)
-            stepper = torch.optim.Adam([log_sigma], lr=lr)
-            for _ in range(steps if learn else 0):
-                share = errors * torch.exp(-power * log_sigma)
-                total = ((share / 2 if half else share) + own * log_sigma).sum()
-                total = total.clamp(min=0) if clip else total
-                stepper.zero_grad()
-                total.backward()
-                stepper.step()
-            return (log_sigma.detach() * own).exp()
-
-        return run
-
-    def case(g: torch.Generator) -> tuple[Tensor, int, float]:
-        return torch.exp(2 * torch.randn(3, generator=g, dtype=torch.float64)), 120, 0.1
-
-    small = torch.tensor([0.01, 0.04], dtype=torch.float64), 120, 0.1
-    return compare(
-        answer,
-        general(),
-        [small, *draws(case, count=1)],
-        slips={
-            "sigma stays at 1: its logarithm is not among the optimiser's parameters.": (
-                general(learn=False)
-            ),
-            "sigma stops where the total reaches zero: it is still clipped.": general(clip=True),
-            "you divide by sigma, not by sigma squared: exp(-2 log sigma).": general(power=1.0),
-            "two faults are left: a total that is clipped, and sigma that is not squared.": (
-                general(power=1.0, clip=True)
-            ),
-            "the ½ is gone: sigma squared comes out twice as large as the error.": (
-                general(half=False)
-            ),
-            "that learns log sigma squared. It is a sound way to write it, and it takes other "
-            "steps: keep log_sigma as the learned number here.": general(power=1.0, own=0.5),
-            "that is where learning ends, written down at once. Here the function should learn: "
-            "mend the three faults and keep the loop.": lambda errors, steps, lr: errors.sqrt(),
-        },
-        tol=1e-4,
-    )
-
-
-LOSSES = torch.tensor([1.0, 2.0, 0.5], dtype=torch.float64)
-
-
-def penalised(weights: Tensor) -> float:
-    """Give sum_k W_k L_k + sum_{i<j} W_i W_j for the losses of exercise 02.5."""
-    pairs = (weights.sum() ** 2 - (weights**2).sum()) / 2
-    return float((weights * LOSSES).sum() + pairs)
-
-
-@exercise(
-    "02.5",
-    "Break the penalty",
-    kind="adversarial",
-    difficulty=3,
-    minutes=5,
-    right="it does nothing, or it switches learning off, or it picks one task, or it runs away. "
-    "It never ties two tasks together.",
-)
-def broken(answer: Mapping[str, Any]) -> str | None:
-    """Check the four answers about the penalty sum_{i<j} W_i W_j on the weights."""
-    wanted = ("slope", "not negative", "adds up to one", "any sign")
-    if not isinstance(answer, Mapping) or set(answer) != set(wanted):
-        return f"answer each of: {', '.join(wanted)}."
-    slope = as_numbers(answer["slope"], "slope")
-    if slope.numel() == 0 or same(slope, torch.zeros_like(slope)) is not None:
-        return "slope: no parameter of the model stands in the penalty, so what is its slope?"
-    weights = {}
-    for name in wanted[1:]:
-        weights[name] = as_numbers(answer[name], name, finite=False)
-        if weights[name].shape != (3,) or not weights[name].isfinite().all():
-            return f"{name}: give three finite weights, one a task."
-    return (
-        _not_negative(weights["not negative"])
-        or _one_in_all(weights["adds up to one"])
-        or _any_sign(weights["any sign"])
-    )
-
-
-def _not_negative(w: Tensor) -> str | None:
-    if (w < 0).any():
-        return "not negative: one of your weights is below zero."
-    if penalised(w) > 1e-9:
-        return (
-            f"not negative: yours gives {penalised(w):.3g}, and there is something lower. Every "
-            "term is a product of numbers that are not negative."
-        )
-    return None
-
-
-def _one_in_all(w: Tensor) -> str | None:
-    if (w < 0).any() or abs(float(w.sum()) - 1) > 1e-6:
-        return f"adds up to one: no weight below zero, and a sum of 1 (yours: {float(w.sum()):g})."
-    if penalised(w) < 0.5 + 1e-6:
-        return None
-    if float(w.max()) > 1 - 1e-6:
-        return "adds up to one: all on one task is the way to a low value, but not on that task."
-    if float(w.max() - w.min()) < 1e-6:
-        return "adds up to one: equal weights make the sum of products as *large* as it can be."
-    return f"adds up to one: yours gives {penalised(w):.3g}, and there is something lower."
-
-
-def _any_sign(w: Tensor) -> str | None:
-    if penalised(w) < -1000:
-        return None
-    if (w >= 0).all():
-        return "any sign: let one weight be far below zero and another far above."
-    return f"any sign: yours gives {penalised(w):.4g}; it must be below -1000, and there is no end."
-
-
-@exercise(
-    "02.6",
-    "Multi-hot",
-    kind="fill one line",
-    difficulty=1,
-    minutes=4,
-    right="one place for each label, 1 where it applies: a list of answers has become numbers.",
-)
-def multi_hot(answer: Callable[..., Any]) -> str | None:
-    """Check ``multi_hot(labels, classes)``: lists of class numbers -> floats [N, classes]."""
-
-    def right(labels: list[list[int]], classes: int) -> Tensor:
-        rows = torch.zeros(len(labels), classes, dtype=torch.float64)
-        for row, present in zip(rows, labels, strict=True):
-            row[list(present)] = 1.0
-        return rows
-
-    def shifted(labels: list[list[int]], classes: int) -> Tensor:
-        return right([[label - 1 for label in row] for row in labels], classes)
-
-    def case(g: torch.Generator) -> tuple[list[list[int]], int]:
-        rows = torch.rand(4, 6, generator=g) < 0.4
-        return [row.nonzero()[:, 0].tolist() for row in rows], 6
-
-    small = ([[0, 2], [1], []], 3)
-    if message := not_a_function(answer):
-        return message
-    if _stops(answer, small) and not _stops(answer, ([[0, 2], [1]], 3)):
-        return (
-            f"with labels = {small[0]} it stops at the empty row, where no label applies (a tensor "
-            "made from an empty list is a float one, and cannot be an index)."
-        )
-    found = answer(*copy.deepcopy(small))
-    if not is_empty(found):
-        kind = _dtype(found)
-        if kind is not None and not kind.is_floating_point:
-            return f"the loss wants floating-point numbers; yours are {kind}."
-    message = compare(
-        answer,
-        right,
-        [small, *draws(case)],
-        slips={
-            "that is 1 where the label is *absent*: turn it round.": (
-                lambda labels, classes: 1 - right(labels, classes)
-            ),
-            "class numbers begin at 0: your ones stand one place too far left.": shifted,
-            "class numbers begin at 0: you left label 0 out and moved the others left.": (
-                lambda labels, classes: right(
-                    [[label - 1 for label in row if label > 0] for row in labels], classes
-                )
-            ),
-            "each row is divided by its number of labels. That is a distribution; the questions "
-            "are separate, so each present label is 1.": (
-                lambda labels, classes: (
-                    right(labels, classes) / right(labels, classes).sum(1, True).clamp(min=1)
-                )
-            ),
-            "only the first label of each row is set.": (
-                lambda labels, classes: right([row[:1] for row in labels], classes)
-            ),
-        },
-    )
-    if message and message.startswith("with labels = a list"):
-        message = message.replace("a list", str(small[0]), 1)
-    return message
-
-
-def _dtype(found: Any) -> torch.dtype | None:
-    """The type of the numbers in a tensor, an array or lists of them; None when there is none."""
-    try:
-        return torch.as_tensor(found).dtype
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _stops(answer: Callable[..., Any], case: tuple) -> bool:
-    """Whether an attempt at this case ends in an exception."""
-    try:
-        answer(*copy.deepcopy(case))
-    except NotAttemptedError:
-        raise
-    except Exception:
-        return True
-    return False
-
-
-@exercise(
-    "02.7",
-    "One step of Adam",
-    kind="fill one step",
-    difficulty=2,
-    minutes=8,
-    right="two moving averages, each freed of its start at zero, and a step that has no unit.",
-)
-def adam_step(answer: Callable[..., Any]) -> str | None:
-    """Check ``adam_step(m, v, g, t)``: new averages and the step to subtract."""
-
-    def general(slip: str = "") -> Callable[..., Any]:
-        def step(m: Tensor, v: Tensor, g: Tensor, t: int) -> tuple[Tensor, Tensor, Tensor]:
-            m = 0.9 * m + (g if slip == "momentum" else 0.1 * g)
-            v = (
-                v + g**2
-                if slip == "adagrad"
-                else 0.999 * v + 0.001 * (g.abs() if slip == "absolute" else g**2)
-            )
-            late = 1 if slip == "late" else 0
-            free = slip != "biased"
-            m_hat = m / (1 - 0.9 ** (t + late)) if free else m
-            v_hat = v / (1 - 0.999 ** (t + late)) if free else v
-            size = (v_hat + 1e-8).sqrt() if slip == "inside" else v_hat.sqrt() + 1e-8
-            size = v_hat + 1e-8 if slip == "no root" else size
-            kept = (m_hat, v_hat) if slip == "kept" else (m, v)
-            moved = g if slip == "gradient" else m_hat
-            return *kept, (1 if slip == "rate" else 0.01) * moved / size
-
-        return step
-
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-        m, slope = torch.randn(2, 3, generator=g, dtype=torch.float64)
-        v = torch.rand(3, generator=g, dtype=torch.float64)
-        return m, v, slope, int(torch.randint(2, 9, (1,), generator=g))
-
-    zero = torch.zeros(2, 2, dtype=torch.float64)  # a row for m and one for v: two tensors
-    small = torch.tensor([1e-4, -2.0], dtype=torch.float64)
-    return compare(
-        answer,
-        general(),
-        [(zero[0].clone(), zero[1].clone(), small, 1), *draws(case)],
-        slips={
-            "the averages start at zero and are too small at first: divide them by 1 - 0.9^t and "
-            "1 - 0.999^t.": general("biased"),
-            "t counts from 1 here: your correction is one step late.": general("late"),
-            "v averages the *squared* gradient.": general("absolute"),
-            "v only grows: that is AdaGrad. Adam takes a moving average, 0.999 v + 0.001 g².": (
-                general("adagrad")
-            ),
-            "m is a moving average: the new gradient counts one tenth.": general("momentum"),
-            "1e-8 is added after the root, not under it.": general("inside"),
-            "divide by the root of v, or the step keeps a unit.": general("no root"),
-            "you forgot the learning rate, 0.01.": general("rate"),
-            "the step goes along the corrected m, not along the new gradient alone.": (
-                general("gradient")
-            ),
-            "keep the plain averages for later steps; the corrected ones serve this step only.": (
-                general("kept")
-            ),
-        },
-        tol=1e-9,
-    )
-
-
 SAME_RUN = {
     "SGD": (0.001, "a step of SGD is the rate times the gradient, and the gradient grew 100 times"),
     "SGD with momentum": (
@@ -540,7 +284,7 @@ SAME_RUN = {
 
 
 @exercise(
-    "02.8",
+    "02.4",
     "The same run again",
     kind="tweak and predict",
     difficulty=2,
@@ -560,83 +304,145 @@ def same_run(answer: Mapping[str, float]) -> str | None:
     return None
 
 
-HONEST = {
-    "a": ("fine", "each task runs its own copy, stopped where validation says: K models in use"),
-    "b": ("cheating", "no single model has all of these scores at once"),
-    "c": ("cheating", "the test data chose the round, so they can no longer judge it"),
-    "d": ("fine", "one model, one round, chosen on validation data"),
-    "e": ("cheating", "one side was given a choice that the other side was not"),
-    "f": ("fine", "the round is chosen on validation data, however odd the measure is"),
+@exercise(
+    "02.5",
+    "Weights that are learned",
+    kind="fill one line",
+    difficulty=1,
+    minutes=3,
+    right="the same line as the likelihood, without its constant.",
+)
+def noise_weighted(answer: Callable[..., Any]) -> str | None:
+    """Check ``noise_weighted(losses, log_sigma)``: sum_k L_k / (2 sigma_k²) + log sigma_k."""
+
+    def general(
+        power: float = -2.0, half: float = 0.5, log: float = 1.0, over: str = "sum"
+    ) -> Callable[..., Any]:
+        def total(losses: Tensor, log_sigma: Tensor) -> Tensor:
+            each = half * losses * torch.exp(power * log_sigma) + log * log_sigma
+            if over == "clip":
+                return each.sum().clamp(min=0)
+            if over == "log":
+                return (half * losses * torch.exp(power * log_sigma)).sum() + log_sigma.exp().sum()
+            return {"sum": each.sum(), "mean": each.mean(), "none": each}[over]
+
+        return total
+
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
+        losses = torch.exp(torch.randn(3, generator=g, dtype=torch.float64))
+        return losses, torch.randn(3, generator=g, dtype=torch.float64)
+
+    pairs = ([1.0, 4.0], [0.0, 0.5]), ([0.01, 0.02], [-2.0, -2.0])
+    first, below = (tuple(torch.tensor(v).double() for v in pair) for pair in pairs)
+    slips = {
+        "you divide by sigma; it must be sigma *squared*, exp(2 log_sigma).": {"power": -1.0},
+        "you multiply by sigma²; the formula divides by it.": {"power": 2.0},
+        "the first part is divided by 2 sigma²; you forgot the 2.": {"half": 1.0},
+        "you left out + log sigma: without it all weights go to zero.": {"log": 0.0},
+        "you added log sigma² (twice log sigma); with the ½ in the first part it is log sigma.": {
+            "log": 2.0
+        },
+        "the second part is log sigma, which is what you are given: no exp there.": {"over": "log"},
+        "you clipped the total at zero. Below zero it is as right as above.": {"over": "clip"},
+        "add up the tasks; you took their mean.": {"over": "mean"},
+        "add up the tasks: the total is one number.": {"over": "none"},
+    }
+    named = {text: general(**change) for text, change in slips.items()}
+    return compare(answer, general(), [first, *draws(case), below], named) or gradient_reaches(
+        answer, first, right=general()
+    )
+
+
+@exercise(
+    "02.6",
+    "Three faults in nine lines",
+    kind="bug hunt",
+    difficulty=3,
+    minutes=6,
+    right="the noise is in the optimiser, sigma is squared, and nothing is clipped.",
+)
+def learn_noise(answer: Callable[..., Any]) -> str | None:
+    """Check ``learn_noise(errors, steps, lr)``: where sigma comes to rest, with any optimiser."""
+
+    def clipped(power: float) -> Callable[..., Any]:
+        def run(errors: Tensor, steps: int, lr: float) -> Tensor:
+            log_sigma = torch.zeros_like(errors, requires_grad=True)
+            stepper = torch.optim.Adam([log_sigma], lr=lr)
+            for _ in range(steps):
+                total = (errors * torch.exp(-power * log_sigma) / 2 + log_sigma).sum()
+                stepper.zero_grad()
+                total.clamp(min=0).backward()
+                stepper.step()
+            return log_sigma.detach().exp()
+
+        return run
+
+    def case(g: torch.Generator) -> tuple[Tensor, int, float]:
+        return torch.exp(1.2 * torch.randn(3, generator=g, dtype=torch.float64)), 600, 0.05
+
+    if message := not_a_function(answer):
+        return message
+    small = torch.tensor([0.01, 0.04], dtype=torch.float64), 600, 0.05
+    message = compare(
+        answer,
+        lambda errors, steps, lr: errors.sqrt(),
+        [small, *draws(case, count=1)],
+        slips={
+            "sigma stays at 1: its logarithm is not among the optimiser's parameters.": (
+                lambda errors, steps, lr: torch.ones_like(errors)
+            ),
+            "sigma stops where the total reaches zero: it is still clipped.": clipped(2.0),
+            "you divide by sigma, not by sigma squared: exp(-2 log sigma).": (
+                lambda errors, steps, lr: errors / 2
+            ),
+            "two faults are left: a total that is clipped, and sigma that is not squared.": (
+                clipped(1.0)
+            ),
+            "the ½ is gone: sigma squared comes out twice as large as the error.": (
+                lambda errors, steps, lr: (2 * errors).sqrt()
+            ),
+            "that is log sigma; give sigma, its exp.": lambda errors, steps, lr: errors.log() / 2,
+            "that is sigma squared; give sigma.": lambda errors, steps, lr: errors,
+        },
+        tol=5e-3,
+    )
+    if message:
+        return message.replace("with errors", "after 600 steps, with errors", 1)
+    errors = torch.tensor([0.01, 9.0], dtype=torch.float64)
+    if same(answer(errors.clone(), 1, 0.01), errors.sqrt(), tol=1e-2) is None:
+        return (
+            "after a single small step sigma is already where learning ends: that is the answer "
+            "written down at once. Keep the loop, and repair it."
+        )
+    return None
+
+
+REFRESHER = {
+    "log of 12": ((2 * 0.7 + 1.1), "12 = 2 · 2 · 3, and the log of a product is the sum of logs"),
+    "sum of squares": (14.0, "Σ adds up: 1 + 4 + 9"),
+    "product": (24.0, "Π multiplies: 2 · 3 · 4"),
+    "slope": (12.0, "the outer slope is 2 (3t - 1) = 4, the inner one is 3: multiply them"),
+    "gradient": ((8.0, 3.0), "the slope in a is 2a + 3b, with b held still; the slope in b is 3a"),
+    "norm": (5.0, "it is the root of 9 + 16"),
+    "density": (4.0, "half as wide and the same area: twice as high, at each of the two halvings"),
 }
 
 
 @exercise(
-    "02.9",
-    "Fine or cheating?",
-    kind="tell apart",
+    "02.11",
+    "Seven small sums",
+    kind="explain with numbers",
     difficulty=1,
-    minutes=3,
-    right="two questions: which data chose, and does the reported model exist?",
+    minutes=5,
+    right="that is all the mathematics of lesson 02.",
 )
-def honest(answer: Mapping[str, str]) -> str | None:
-    """Check a dictionary from situation to "fine" or "cheating"."""
-    if not isinstance(answer, Mapping) or set(answer) != set(HONEST):
-        return f"give 'fine' or 'cheating' for each of {', '.join(HONEST)}."
-    for letter, (name, why) in HONEST.items():
-        given = str(answer[letter]).strip().casefold()
-        if given not in ("fine", "cheating"):
-            return f"situation {letter}: {given!r} is neither 'fine' nor 'cheating'."
-        if given != name:
-            return f"situation {letter} is {name}: {why}."
+def refresher(answer: Mapping[str, Any]) -> str | None:
+    """Check a dictionary from the name of a sum to its result."""
+    if not isinstance(answer, Mapping) or set(answer) != set(REFRESHER):
+        return f"give an answer for each of: {', '.join(REFRESHER)}."
+    for name, (wanted, why) in REFRESHER.items():
+        shape = (2,) if isinstance(wanted, tuple) else ()
+        given = as_numbers(answer[name], name, shape=shape)
+        if same(given, torch.tensor(wanted, dtype=torch.float64), tol=0.02) is not None:
+            return f"{name}: {show(given)} found. {why[0].upper()}{why[1:]}."
     return None
-
-
-@exercise(
-    "02.10",
-    "The smooth maximum",
-    kind="fill one line",
-    difficulty=2,
-    minutes=4,
-    right="large mu: mu log K plus almost the mean of the weighted losses. Small mu: almost the "
-    "largest of them.",
-)
-def smooth_max(answer: Callable[..., Any]) -> str | None:
-    """Check ``smooth_max(losses, weights, mu)``, without overflow for a small mu."""
-
-    def right(losses: Tensor, weights: Tensor, mu: float) -> Tensor:
-        return mu * torch.logsumexp(weights * losses / mu, 0)
-
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, float]:
-        losses, weights = torch.rand(2, 3, generator=g, dtype=torch.float64) + 0.1
-        return losses, weights, float(torch.rand(1, generator=g)) + 0.1
-
-    two = torch.tensor([1.0, 3.0]).double(), torch.tensor([0.5, 0.5]).double(), 0.5
-    large = torch.tensor([900.0, 700.0]).double(), torch.tensor([1.0, 1.0]).double(), 0.1
-    wide = torch.tensor([1.0, 3.0, 2.0]).double(), torch.tensor([0.5, 0.2, 0.3]).double(), 50.0
-    return compare(
-        answer,
-        right,
-        [two, *draws(case), wide, large],
-        slips={
-            "multiply by mu at the end, so that the value is a loss again.": (
-                lambda v, w, mu: right(v, w, mu) / mu
-            ),
-            "divide by mu inside: it says what counts as a small difference.": (
-                lambda v, w, mu: mu * torch.logsumexp(w * v, 0)
-            ),
-            "that is the hard maximum; the smooth one adds up exponentials.": (
-                lambda v, w, mu: (w * v).max()
-            ),
-            "you left the weights out.": lambda v, w, mu: right(v, torch.ones_like(w), mu),
-            "the weights belong inside, next to the losses.": (
-                lambda v, w, mu: mu * (w * torch.exp(v / mu)).sum().log()
-            ),
-            "divide by mu inside, where you multiply by it.": (
-                lambda v, w, mu: mu * torch.logsumexp(w * v * mu, 0)
-            ),
-            "that is a weighted sum.": lambda v, w, mu: (w * v).sum(),
-            "the formula is right and overflows: torch.logsumexp computes it safely.": (
-                lambda v, w, mu: mu * torch.exp(w * v / mu).sum().log()
-            ),
-        },
-    )

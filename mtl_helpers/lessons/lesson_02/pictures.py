@@ -8,16 +8,24 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from ipywidgets import FloatLogSlider, FloatSlider, IntSlider
 from matplotlib.axes import Axes
 from torch import Tensor, nn
 
-from mtl_helpers.datasets import Splits
-from mtl_helpers.datasets.regression import regression as related_tasks
-from mtl_helpers.experiments import many_seeds
-from mtl_helpers.metrics import Interval, mean_interval
-from mtl_helpers.models import HardSharing
-from mtl_helpers.tasks import Task
-from mtl_helpers.teaching.figures import GREY, SKY, Picture, band, label, new_figure, task_style
+from mtl_helpers.datasets.footsteps import FEW_HOURS, Footsteps
+from mtl_helpers.metrics import paired_interval
+from mtl_helpers.teaching.diagrams import Diagram, arrow, box, canvas, write
+from mtl_helpers.teaching.explore import Explorer
+from mtl_helpers.teaching.figures import (
+    BLUE,
+    GREY,
+    SKY,
+    VERMILLION,
+    Picture,
+    label,
+    new_figure,
+    task_style,
+)
 
 ONE, TWO = "task_1", "task_2"
 TURN = np.linspace(0, 2 * math.pi, 73)
@@ -145,6 +153,13 @@ def two_bowls(
     return picture
 
 
+def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], question: str) -> Explorer:
+    """Make the explorer of :func:`two_bowls`, at rest."""
+    weight = FloatSlider(0.5, min=0, max=1, step=0.05)
+    steps = IntSlider(60, min=0, max=60)
+    return Explorer(two_bowls(tasks), weight=weight, steps=steps, question=question)
+
+
 def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl) -> None:
     for above in (0.1, 0.4, 0.9):
         axes.plot(*total.ring(above).T, color="0.8", linewidth=1.6, linestyle="solid")
@@ -185,136 +200,6 @@ def _loss_plane(
     axes.set_xlim(0, top[0])
     axes.set_ylim(0, top[1])
     label(axes, f"loss of {names[0]}", f"loss of {names[1]}", "losses over each other")
-
-
-# --- A front that bends the other way ---------------------------------------------------------
-
-APART = 0.7  # the two tasks want the parameters (0.7, 0.7) and (-0.7, -0.7)
-RULES = {
-    "weighted sum": None,
-    "smooth, mu 0.3": 0.3,
-    "smooth, mu 0.1": 0.1,
-    "smooth, mu 0.03": 0.03,
-}
-
-
-MIDDLE = 0.1  # a compromise is a place where both losses are above this
-
-
-def bent_losses(parameters: Tensor) -> Tensor:
-    """Give two losses whose front bends outwards between its ends: [..., 2] -> losses [..., 2].
-
-    Source: after Fonseca & Fleming 1995, doi:10.1162/evco.1995.3.1.1, in two dimensions, with
-    c = (0.7, 0.7); test libraries that cite them have the centres (1, -1) and (-1, 1).
-    """
-    far = [(parameters - c).square().sum(-1) for c in (APART, -APART)]
-    return 1 - torch.exp(-torch.stack(far, -1))
-
-
-def combined(losses: Tensor, weights: Tensor, mu: float | None) -> Tensor:
-    """Give the weighted sum (mu None) or the smooth Tchebycheff value: [..., K] -> [...]."""
-    if mu is None:
-        return (weights * losses).sum(-1)
-    return mu * torch.logsumexp(weights * losses / mu, -1)
-
-
-def two_fronts(tasks: Mapping[str, tuple[Tensor, Tensor]]) -> Picture:
-    """Draw the fronts of two linear tasks and of the bent losses side by side.
-
-    Args:
-        tasks: for each of two linear tasks its inputs [N, 2] and targets [N].
-    """
-    bowls = [Bowl.of(*task) for task in tasks.values()]
-    centres = np.array([mixed(bowls, (w, 1 - w)).centre for w in np.linspace(0, 1, 41)])
-    inwards = np.stack([bowl.loss(centres) for bowl in bowls], 1)
-    place = torch.linspace(-APART, APART, 281, dtype=torch.float64)
-    outwards = bent_losses(place[:, None].expand(-1, 2)).numpy()
-    figure, both = new_figure(2, height=3.7)
-    titles = ("the two linear tasks", "made for trouble")
-    for axes, front, title in zip(both, (inwards, outwards), titles, strict=True):
-        axes.plot(*front.T, color="0.25", linewidth=2, linestyle="solid")
-        axes.plot(*front[[0, -1]].T, color=GREY, linewidth=1.2, linestyle="dashed")
-        axes.set_xlim(0, 1.12 * front[:, 0].max())
-        axes.set_ylim(0, 1.12 * front[:, 1].max())
-        label(axes, f"loss of {ONE}", f"loss of {TWO}", title)
-    _corner(both[1])
-    straight = [_half_way(front) for front in (inwards, outwards)]
-    says = (
-        f"Half-way along the straight line between its ends, the left front lies "
-        f"{straight[0]:.2f} nearer to the corner (0, 0) than the line; the right front lies "
-        f"{-straight[1]:.2f} farther away."
-    )
-    return Picture(figure, says)
-
-
-def _half_way(front: np.ndarray) -> float:
-    """How far the line between the ends lies outside the front, along the way to its middle."""
-    middle = (front[0] + front[-1]) / 2
-    angles = np.arctan2(front[:, 1], front[:, 0])
-    here = int(np.abs(angles - np.arctan2(middle[1], middle[0])).argmin())
-    return float(np.linalg.norm(middle) - np.linalg.norm(front[here]))
-
-
-def _corner(axes: Axes) -> None:
-    """Mark the places where both losses are above :data:`MIDDLE`."""
-    for draw in (axes.axhline, axes.axvline):
-        draw(MIDDLE, color="0.6", linewidth=1, linestyle="dotted")
-
-
-def bent_front(weight: float = 0.5, rule: str = "weighted sum") -> Picture:
-    """Draw the bent front, and what the rule makes of it along the front.
-
-    On the front both parameters are equal, and descent that starts there stays there; it comes to
-    rest in a valley of the right-hand curve.
-
-    Args:
-        weight: of the first task; the second has 1 - weight.
-        rule: one of :data:`RULES`.
-    """
-    mu = RULES[rule]
-    place = torch.linspace(-APART, APART, 281, dtype=torch.float64)
-    losses = bent_losses(place[:, None].expand(-1, 2))
-    weights = torch.tensor([weight, 1 - weight], dtype=torch.float64)
-    values = combined(losses, weights, mu)
-    padded = torch.nn.functional.pad(values, (1, 1), value=math.inf)
-    rests = ((padded[1:-1] < padded[:-2]) & (padded[1:-1] <= padded[2:])).nonzero()[:, 0]
-    figure, (left, right) = new_figure(2, height=3.7)
-    left.plot(*losses.T.tolist(), color="0.25", linewidth=2, linestyle="solid")
-    for axes, x, y in ((left, losses[rests, 0], losses[rests, 1]), (right, place[rests], None)):
-        y = values[rests] if y is None else y
-        axes.plot(x.tolist(), y.tolist(), "*", color="black", markersize=14, clip_on=False)
-    _corner(left)
-    if len(rests):
-        _level(left, float(values[rests].min()), weights, mu)
-    left.set_xlim(0, 1.1)
-    left.set_ylim(0, 1.1)
-    label(left, f"loss of {ONE}", f"loss of {TWO}", "losses over each other")
-    right.plot(place.tolist(), values.tolist(), color="0.25", linewidth=2, linestyle="solid")
-    right.set_ylim(0, 1.05 * float(values.max()))
-    for name, x in ((TWO, -APART), (ONE, APART)):
-        style = task_style(name)
-        right.plot(x, 0, style["marker"], color=style["color"], markersize=9, clip_on=False)
-    label(right, "place on the front (parameter)", "what is minimised", rule)
-    found = ", ".join(f"({a:.2f}, {b:.2f})" for a, b in losses[rests].tolist())
-    middle = int((losses[rests].min(1).values > MIDDLE).sum())
-    says = (
-        f"{rule[0].upper()}{rule[1:]}, weight of {ONE} {weight:.2f}: descent along the front can "
-        f"rest at losses {found}; places where both losses are above 0.1: {middle}."
-    )
-    return Picture(figure, says)
-
-
-def _level(axes: Axes, value: float, weights: Tensor, mu: float | None) -> None:
-    """Draw the line of losses that the rule finds as good as ``value``."""
-    first = np.linspace(0, 1.1, 200)
-    w = weights.tolist()
-    if mu is None:
-        second = (value - w[0] * first) / w[1]
-    else:
-        left = np.exp(value / mu) - np.exp(w[0] * first / mu)
-        second = np.full_like(first, np.nan)
-        second[left > 1e-12] = mu * np.log(left[left > 1e-12]) / w[1]
-    axes.plot(first, second, color=SKY, linewidth=1.6, linestyle="dashed")
 
 
 # --- Uncertainty weighting --------------------------------------------------------------------
@@ -366,6 +251,15 @@ def noise_valley(error_1: float = 0.01, error_2: float = 9.0, clip: bool = False
     return Picture(figure, says)
 
 
+def noise_explorer(question: str) -> Explorer:
+    """Make the explorer of :func:`noise_valley`."""
+    errors = {
+        name: FloatLogSlider(start, base=10, min=-2, max=1, step=0.25)
+        for name, start in (("error_1", 0.01), ("error_2", 0.1))
+    }
+    return Explorer(noise_valley, **errors, clip=False, question=question)
+
+
 def _total(errors: np.ndarray, log_sigma: np.ndarray) -> float:
     return float((errors * np.exp(-2 * log_sigma) / 2 + log_sigma).sum())
 
@@ -382,63 +276,6 @@ def _valley(axes: Axes, errors: np.ndarray) -> None:
     )  # fmt: skip
     axes.set_xlim(low, high)
     axes.set_ylim(low, high)
-
-
-# --- Curves with bands ------------------------------------------------------------------------
-
-
-def curves(
-    x: Sequence[float],
-    lines: Mapping[str, Tensor],
-    *,
-    x_label: str,
-    y_label: str,
-    styles: Mapping[str, str] | None = None,
-    log: bool = False,
-    marks: Mapping[str, Sequence[float]] | None = None,
-    top: float | None = None,
-    ticks: Sequence[str] | None = None,
-) -> Picture:
-    """Draw means over seeds with their 95 % bands.
-
-    Args:
-        x: P places.
-        lines: for each name one value a seed and place, [S, P].
-        x_label: what x is, with its unit.
-        y_label: what the values are, with their unit.
-        styles: for a name the task whose colour, marker and line it takes; itself when left out.
-        log: whether x is drawn logarithmically.
-        marks: for a name places on the x axis where a line is drawn in its colour.
-        top: upper end of the y axis.
-        ticks: what is written below each place when ``log``; the places themselves when left out.
-    """
-    figure, axes = new_figure(width=6.2, height=3.6)
-    said = []
-    for name, values in lines.items():
-        found = [mean_interval(column) for column in values.T]
-        style = {**task_style((styles or {}).get(name, name)), "markevery": max(1, len(x) // 8)}
-        band(axes, x, *_ends(found), name, **{k: style[k] for k in ("color", "marker")},
-             linestyle=style["linestyle"])  # fmt: skip
-        lowest = min(range(len(x)), key=lambda i: found[i].mean)
-        said.append(f"{name} lowest at {x[lowest]:.3g} ({found[lowest].mean:.2f})")
-        for place in (marks or {}).get(name, ()):
-            axes.axvline(place, color=style["color"], linewidth=1.4, linestyle="dotted")
-    if log:
-        axes.set_xscale("log")
-        axes.set_xticks(list(x), ticks or [f"{place:g}" for place in x])
-        axes.minorticks_off()
-    axes.set_ylim(0, top)
-    close = {"columnspacing": 1.2, "handlelength": 1.6} if len(lines) > 3 else {}
-    axes.legend(
-        loc="lower center", bbox_to_anchor=(0.47, 0.99), ncols=max(3, len(lines)), frameon=False,
-        fontsize="small", **close,
-    )  # fmt: skip
-    label(axes, x_label, y_label)
-    return Picture(figure, "; ".join(said) + ".")
-
-
-def _ends(found: Sequence[Interval]) -> tuple[list[float], list[float], list[float]]:
-    return [i.mean for i in found], [i.low for i in found], [i.high for i in found]
 
 
 # --- Runs that the lesson measures ------------------------------------------------------------
@@ -489,87 +326,250 @@ def longer_and_turned(way: Tensor, other: Tensor) -> tuple[float, float]:
     return float(way.norm() / other.norm()), math.degrees(cosine.acos())
 
 
-def laplacian(related: Tensor) -> Tensor:
-    """Give M [K, K] with sum_kl M_kl theta_k . theta_l = sum_{i<j} A_ij |theta_i - theta_j|^2."""
-    return torch.diag(related.sum(1)) - related
+# --- The street corners -----------------------------------------------------------------------
+
+QUIET, BUSY = "1 Courthouse Lane", "30 Queen Street"
 
 
-def tied_tasks(
-    seeds: Sequence[int], tasks: int = 8, examples: int = 8, inputs: int = 5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw linear tasks in two groups; inside a group the true parameters are close.
+def one_week(table: Footsteps) -> Picture:
+    """Draw a week of March 2023 at a quiet and at a busy corner: as counts, and as logarithms."""
+    start = int((table.hours == np.datetime64("2023-03-06T00", "h")).argmax())
+    rows = slice(start, start + 168)
+    figure, both = new_figure(2, height=3.3)
+    ratios = []
+    for axes, logged in zip(both, (False, True), strict=True):
+        for name, colour in ((BUSY, VERMILLION), (QUIET, BLUE)):
+            counts = table.counts[rows, table.counters.index(name)].numpy()
+            shown = np.log1p(counts) if logged else counts
+            axes.plot(np.arange(168) / 24, shown, color=colour, linewidth=1.4, linestyle="solid")
+            ratios.append(float(shown.std()))
+        axes.set_xticks(range(0, 8), ["M", "T", "W", "T", "F", "S", "S", ""])
+        axes.set_xlim(0, 7)
+    label(both[0], "day", "people per hour", "as counted")
+    label(both[1], "day", "log(1 + people)", "the logarithm")
+    both[1].set_ylim(0, 9.6)
+    both[1].text(0.1, 8.7, BUSY, color=VERMILLION, fontsize=11)
+    both[1].text(0.1, 0.15, QUIET, color=BLUE, fontsize=11)
+    says = (
+        f"A week at two corners. As counted, {BUSY} varies {ratios[0] / ratios[1]:.0f} times as "
+        f"much as {QUIET}; as logarithms, {ratios[2] / ratios[3]:.1f} times."
+    )
+    return Picture(figure, says)
+
+
+def bells(table: Footsteps) -> Picture:
+    """Draw Gaussian densities, and how much counts vary at a fixed hour, against Poisson."""
+    figure, (left, right) = new_figure(2, height=3.5)
+    y = np.linspace(-2.6, 2.6, 301)
+    for sigma, colour in ((0.2, VERMILLION), (1.0, BLUE)):
+        density = np.exp(-((y / sigma) ** 2) / 2) / (sigma * math.sqrt(2 * math.pi))
+        left.plot(y, density, color=colour, linestyle="solid", linewidth=1.8)
+        left.text(0.25 + 0.6 * sigma, density.max() * 0.82, f"σ = {sigma:g}", color=colour)
+    left.axhline(1, color=GREY, linestyle="dashed", linewidth=1.2)
+    label(left, "error of the guess", "density", "two Gaussians")
+    hour = np.array([str(h) for h in table.hours])
+    day = (table.hours.astype("datetime64[D]").astype(int) + 3) % 7  # Monday is 0
+    noon = (day == 1) & np.char.endswith(hour, "T12") & np.char.startswith(hour, "2023")
+    names = [k for k, name in enumerate(table.counters) if name != FEW_HOURS]
+    counts = table.counts[torch.from_numpy(noon)][:, names]
+    mean = counts.nanmean(0)
+    variance = (counts - mean).square().nanmean(0)
+    right.loglog(mean.numpy(), variance.numpy(), "o", color="0.25", markersize=6)
+    line = np.array([20, 2500])
+    right.loglog(line, line, color=VERMILLION, linestyle="solid", linewidth=1.8)
+    right.text(190, 32, "Poisson:\nvariance = mean", color=VERMILLION, fontsize=11)
+    right.set_xticks([30, 100, 300, 1000], ["30", "100", "300", "1000"])
+    right.minorticks_off()
+    label(right, "mean count", "variance", "Tuesdays at noon")
+    more = (variance / mean).sort().values
+    says = (
+        f"Left: the density reaches {1 / (0.2 * math.sqrt(2 * math.pi)):.1f} for sigma 0.2 and "
+        f"{1 / math.sqrt(2 * math.pi):.1f} for sigma 1. Right: on Tuesdays at noon the variance of "
+        f"a counter is {more[0]:.0f} to {more[-1]:.0f} times its mean, in the middle "
+        f"{more[len(more) // 2]:.0f} times."
+    )
+    return Picture(figure, says)
+
+
+def tiny_network(slopes: Tensor) -> Diagram:
+    """Draw two inputs, one shared number and two heads; each edge says what each loss sends back.
 
     Args:
-        seeds: one draw each, S in all.
-        tasks: K, half of them in each group.
-        examples: n, of training and of validation alike.
-        inputs: D.
-
-    Returns:
-        Inputs [S, 2, K, n, D] (training and validation), targets [S, 2, K, n] and the true
-        parameters [S, K, D].
+        slopes: the weighted gradient of each loss in each parameter, [2 losses, 4]; the parameters
+            are theta_1, theta_2, a_1, a_2.
     """
-    drawn = []
-    for seed in seeds:
-        rng = torch.Generator().manual_seed(seed)
-        normal = {"generator": rng, "dtype": torch.float64}
-        centres = torch.randn(2, inputs, **normal).repeat_interleave(tasks // 2, 0)
-        true = centres + 0.4 * torch.randn(tasks, inputs, **normal)
-        x = torch.randn(2, tasks, examples, inputs, **normal)
-        y = (x @ true[:, :, None])[..., 0] + 0.5 * torch.randn(2, tasks, examples, **normal)
-        drawn.append((x, y, true))
-    x, y, true = (torch.stack(part) for part in zip(*drawn, strict=True))
-    return x, y, true
+    figure, axes = canvas(300)
+    places = {"x₁": (45, 235), "x₂": (45, 65), "z": (200, 150)}
+    outputs = {"L₁": (415, 235), "L₂": (415, 65)}
+    edges = [
+        ("θ₁", places["x₁"], places["z"], 0),
+        ("θ₂", places["x₂"], places["z"], 1),
+        ("a₁", places["z"], outputs["L₁"], 2),
+        ("a₂", places["z"], outputs["L₂"], 3),
+    ]
+    for name, start, end, column in edges:
+        arrow(axes, [start, end], colour="0.6", width=1.6)
+        middle = ((start[0] + end[0]) / 2, (start[1] + end[1]) / 2)
+        texts = [(name, "0.1")]
+        for k, colour in enumerate((BLUE, VERMILLION)):
+            value = float(slopes[k, column])
+            if abs(value) > 1e-12:
+                texts.append((f"{value:+.2f}", colour))
+        height = 15 * len(texts)
+        box(axes, (*middle, 58, height + 6), facecolor="white", edgecolor="0.75", linewidth=1)
+        for i, (text, colour) in enumerate(texts):
+            y = middle[1] + 15 * ((len(texts) - 1) / 2 - i)
+            write(axes, middle[0], y, text, size=12, color=colour, zorder=7)
+    for name, place in places.items():
+        box(axes, (*place, 44, 34), [name])
+    for (name, place), colour in zip(outputs.items(), (BLUE, VERMILLION), strict=True):
+        box(axes, (*place, 74, 34), [f"w · {name}"], facecolor="white", edgecolor=colour)
+    write(axes, 122, 285, "shared: both losses", size=11, color="0.35")
+    write(axes, 307, 285, "heads: one loss each", size=11, color="0.35")
+    both = slopes.sum(0)
+    says = (
+        "A network: inputs x1 and x2, one shared number z, two heads a1 and a2, two losses. Slopes "
+        f"from the first loss: theta {slopes[0, 0]:+.2f} and {slopes[0, 1]:+.2f}, a1 "
+        f"{slopes[0, 2]:+.2f}; from the second: theta {slopes[1, 0]:+.2f} and {slopes[1, 1]:+.2f}, "
+        f"a2 {slopes[1, 3]:+.2f}. Theta feels the sums {both[0]:+.2f} and {both[1]:+.2f}."
+    )
+    return Diagram(figure, says)
 
 
-def solve_tied(inputs: Tensor, targets: Tensor, coupling: Tensor) -> Tensor:
-    """Minimise all squared errors plus sum_kl M_kl theta_k . theta_l, as one linear system.
+def trunk_pulls(
+    trunk: nn.Module, outputs: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]
+) -> Tensor:
+    """Give the length of the gradient that each task sends to the trunk, [K].
 
     Args:
-        inputs: of each draw and task, [S, K, n, D].
-        targets: [S, K, n].
-        coupling: M, [K, K].
-
-    Returns:
-        The parameters of each task, [S, K, D].
+        trunk: the shared layers that ``outputs`` were computed with.
+        outputs: [N, K].
+        targets: [N, K], ``nan`` where there is no label.
+        loss: outputs [n] and targets [n] of the labelled rows of a task -> their losses [n].
     """
-    draws, tasks, _, size = inputs.shape
-    system = torch.kron(coupling, torch.eye(size, dtype=inputs.dtype)).repeat(draws, 1, 1)
-    for k in range(tasks):
-        own = slice(k * size, (k + 1) * size)
-        system[:, own, own] += inputs[:, k].mT @ inputs[:, k]
-    right = (inputs.mT @ targets[..., None]).reshape(draws, -1)
-    return torch.linalg.solve(system, right).view(draws, tasks, size)
+    found = []
+    for output, target in zip(outputs.T, targets.T, strict=True):
+        there = ~target.isnan()
+        mean = loss(output[there], target[there]).mean()
+        slopes = torch.autograd.grad(mean, list(trunk.parameters()), retain_graph=True)
+        found.append(torch.cat([slope.flatten() for slope in slopes]).norm())
+    return torch.stack(found)
 
 
-def stopping_runs(tasks: Sequence[Task], seeds: Sequence[int] = range(30)) -> dict[str, Tensor]:
-    """Train a small network for 200 rounds on 40 examples, and look at it every ten rounds.
-
-    The runs are made twice, with the same numbers: once the validation data and once the test data
-    stand where ``many_seeds`` records a curve. The training never sees either.
+def heard(pulls: Mapping[str, Tensor], quiet: int, busy: int) -> Picture:
+    """Draw how hard each task pulls at the trunk, one row for each way to write the targets.
 
     Args:
-        tasks: one or both of "task_1" (noise 0.1) and "task_2" (noise 1).
-        seeds: one run each, S in all.
-
-    Returns:
-        For "valid" and "test" the squared errors, [S, 21, tasks].
+        pulls: name -> length of each task's gradient on the trunk, [K].
+        quiet: the number of the quiet counter, drawn in its colour.
+        busy: that of the busy one.
     """
+    figure, axes = new_figure(height=0.95 + 0.55 * len(pulls))
+    position = axes.get_position()
+    axes.set_position((0.24, position.y0, 0.72, position.height))
+    parts = []
+    for row, (name, lengths) in enumerate(pulls.items()):
+        relative = (lengths / lengths.median()).numpy()
+        axes.semilogx(relative, [row] * len(relative), "o", color="0.6", markersize=7, alpha=0.7)
+        for k, colour in ((quiet, BLUE), (busy, VERMILLION)):
+            axes.semilogx(float(relative[k]), row, "o", color=colour, markersize=9)
+        parts.append(f"{name} {float(lengths.max() / lengths.min()):.0f}")
+    axes.set_yticks(range(len(pulls)), list(pulls))
+    axes.set_ylim(len(pulls) - 0.5, -0.5)
+    axes.set_xticks([0.1, 0.3, 1, 3, 10], ["1/10", "1/3", "1", "3", "10"])
+    axes.minorticks_off()
+    axes.set_xlim(0.08, 10)
+    label(axes, "pull at the trunk (the middle counter = 1)", "", "who is heard at the first step")
+    says = f"Longest pull over shortest pull: {', '.join(parts)}."
+    return Picture(figure, says)
 
-    def make() -> HardSharing:
-        kind = {"dtype": torch.float64}
-        layers = [nn.Linear(8, 16, **kind), nn.Tanh(), nn.Linear(16, 8, **kind), nn.Tanh()]
-        return HardSharing.linear(nn.Sequential(*layers), tasks)
 
-    found = {}
-    for part in ("valid", "test"):
+def gaps(table: Footsteps) -> Picture:
+    """Draw in which weeks of 2022 each counter counted."""
+    inside = np.array([str(h)[:4] == "2022" for h in table.hours])
+    counted = (~table.counts[torch.from_numpy(inside)].isnan()).double()
+    weeks = counted[: 52 * 168].reshape(52, 168, -1).mean(1).T
+    order = weeks.mean(1).argsort(stable=True)
+    order = order[[table.counters[int(k)] != FEW_HOURS for k in order]]
+    late, rest = order[:3], weeks[order[3:]].mean(0, keepdim=True)
+    figure, axes = new_figure(width=7.6, height=2.6)
+    position = axes.get_position()
+    axes.set_position((0.36, position.y0, 0.61, position.height))
+    axes.grid(False)
+    shown = (1 - 0.62 * torch.cat([weeks[late], rest])).numpy()
+    axes.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
+    names = [table.counters[int(k)] for k in late]
+    axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
+    axes.set_xticks([0, 13, 26, 39, 51], ["Jan", "Apr", "Jul", "Oct", "Dec"])
+    for row in (0.5, 1.5, 2.5):
+        axes.axhline(row, color="white", linewidth=3, linestyle="solid")
+    label(axes, "week of 2022", "", "dark where they counted")
+    parts = [f"{table.counters[int(k)]} {float(weeks[int(k)].mean()):.0%}" for k in late]
+    says = f"Hours counted in 2022: {'; '.join(parts)}; the others {float(rest.mean()):.0%}."
+    return Picture(figure, says)
 
-        def data(seed: int, part: str = part) -> Splits:
-            drawn = related_tasks(tasks=2, examples=40, noise=[0.1, 1.0], valid=40, seed=seed)
-            return Splits(drawn.train, getattr(drawn, part), drawn.test)
 
-        runs = many_seeds(
-            make, tasks, data, seeds=seeds, steps=200, batch_size=None, lr=0.02, record_every=10
-        )
-        found[part] = torch.stack([runs.curves.losses[task.name] for task in tasks], 2)
-    return found
+def who_pays(
+    ours: Tensor, theirs: Tensor, sizes: Tensor, names: tuple[str, str], ends: tuple[str, str]
+) -> Picture:
+    """Draw for each counter by how many percent one way's error is above another's.
+
+    Args:
+        ours: errors [S, K]; counters need not be in order.
+        theirs: errors [S, K] of the same seeds.
+        sizes: how busy each counter is, [K].
+        names: what ``ours`` and ``theirs`` are called.
+        ends: the quietest and the busiest counter.
+    """
+    order = sizes.argsort()
+    percent = 100 * (ours / theirs - 1)[:, order]
+    figure, axes = new_figure(width=7.0, height=3.5)
+    axes.axhline(0, color=GREY, linewidth=1.4, linestyle="dashed")
+    worse = better = 0
+    for place, values in enumerate(percent.T):
+        interval = paired_interval(values, torch.zeros_like(values))
+        clear = interval.low > 0 or interval.high < 0
+        worse, better = worse + (interval.low > 0), better + (interval.high < 0)
+        colour = VERMILLION if interval.low > 0 else BLUE if clear else "0.55"
+        error = [[interval.mean - interval.low], [interval.high - interval.mean]]
+        axes.errorbar(place, interval.mean, error, fmt="o", color=colour, capsize=3, markersize=6)
+    axes.set_xticks([0, len(order) - 1], [f"quietest\n{ends[0]}", f"busiest\n{ends[1]}"])
+    axes.get_xticklabels()[0].set_ha("left")
+    axes.get_xticklabels()[1].set_ha("right")
+    axes.set_xlim(-0.8, len(order) - 0.2)
+    label(axes, "", "difference of the error (%)", f"{names[0]}, against {names[1]}")
+    mean = paired_interval(percent.mean(1), torch.zeros(len(percent), dtype=percent.dtype))
+    says = (
+        f"{names[0]} against {names[1]}: error {mean.mean:+.1f} % [{mean.low:+.1f}, "
+        f"{mean.high:+.1f}] on average; clearly larger for {worse} of {len(order)} counters, "
+        f"clearly smaller for {better}."
+    )
+    return Picture(figure, says)
+
+
+def noise_found(sigma: Tensor, trained: Tensor, tested: Tensor) -> Picture:
+    """Draw the learned noise of each counter against the errors that were reached.
+
+    Args:
+        sigma: learned noise [S, K], in people.
+        trained: RMSE on the training hours, [S, K].
+        tested: RMSE on the other hours, [S, K].
+    """
+    figure, axes = new_figure(width=5.6, height=3.8)
+    learned, seen, new = (v.mean(0).numpy() for v in (sigma, trained, tested))
+    ends = [float(seen.min()) * 0.8, float(new.max()) * 1.3]
+    axes.loglog(ends, ends, color=GREY, linestyle="dashed", linewidth=1.4)
+    axes.loglog(learned, new, "s", color=VERMILLION, markersize=6)
+    axes.loglog(learned, seen, "o", color=BLUE, markersize=6)
+    axes.text(ends[0] * 1.05, ends[1] * 0.55, "on new hours", color=VERMILLION, fontsize=11)
+    axes.text(ends[1] * 0.25, ends[0] * 1.3, "on its own labels", color=BLUE, fontsize=11)
+    axes.set_xticks([20, 50, 100, 200, 400], ["20", "50", "100", "200", "400"])
+    axes.set_yticks([20, 50, 100, 200, 400], ["20", "50", "100", "200", "400"])
+    axes.minorticks_off()
+    label(axes, "learned σ (people)", "RMSE reached (people)", "20 counters, mean of 10 seeds")
+    ratio = [float((learned / v).mean()) for v in (seen, new)]
+    says = (
+        f"Learned sigma over the RMSE reached, mean of the counters: {ratio[0]:.2f} on the "
+        f"training labels, {ratio[1]:.2f} on new hours."
+    )
+    return Picture(figure, says)

@@ -1,9 +1,9 @@
 """Wrong answers of lesson 02, and a part of what each must be told."""
 
-HEAD = "def head_gradient(z, a, y, w):\n    return "
-NEGATIVE = "def lowest_total(losses):\n    return "
+import runpy
+from pathlib import Path
+
 MASKED_HEAD = "def masked_mse(output, target):\n    return "
-SMOOTH = "def smooth_max(losses, weights, mu):\n    return "
 
 MASKED = """
 def masked_mse(output, target):
@@ -20,6 +20,35 @@ def masked(safe=SAFE, value=MEAN):
     return MASKED.format(safe=safe, value=value)
 
 
+CONSTANT = " + 0.5 * math.log(2 * math.pi)"
+NLL = """
+def joint_nll(y, guess, sigma):
+    each = {half} * (y - guess) ** 2 / sigma{power}{log}{constant}
+    return {value}
+"""
+NOISE_LINE = "def noise_weighted(losses, log_sigma):\n    return "
+
+
+def nll(half="0.5", power="**2", log=" + sigma.log()", constant=CONSTANT, value="each.sum()"):
+    return NLL.format(half=half, power=power, log=log, constant=constant, value=value)
+
+
+SLOPES = """
+def weighted_gradients(x, y, theta, a, w):
+    z = x @ theta
+    errors = {errors}
+    in_theta = {theta}
+    in_a = {heads}
+    return in_theta, in_a
+"""
+IN_THETA = "x.T @ (errors * a * w).sum(1) / len(x)"
+IN_A = "w * (errors * z[:, None]).mean(0)"
+
+
+def slopes(errors="2 * (a * z[:, None] - y)", theta=IN_THETA, heads=IN_A):
+    return SLOPES.format(errors=errors, theta=theta, heads=heads)
+
+
 RATES = {"SGD": 0.001, "SGD with momentum": 0.001, "Adam": 0.1, "AdamW": 0.1,
          "SGD on the sum of logs": 0.1}  # fmt: skip
 
@@ -27,39 +56,6 @@ RATES = {"SGD": 0.001, "SGD with momentum": 0.001, "Adam": 0.1, "AdamW": 0.1,
 def rates(**changes):
     renamed = {name.replace("_", " "): rate for name, rate in changes.items()}
     return f"rates = { ({**RATES, **renamed})!r}"
-
-
-BROKEN = {"slope": 0.0, "not negative": [0, 0, 0], "adds up to one": [0, 0, 1],
-          "any sign": [100, -100, 0]}  # fmt: skip
-
-
-def broken(**changes):
-    renamed = {name.replace("_", " "): value for name, value in changes.items()}
-    return f"answers = { ({**BROKEN, **renamed})!r}"
-
-
-HONEST = {"a": "fine", "b": "cheating", "c": "cheating", "d": "fine", "e": "cheating", "f": "fine"}
-
-
-def honest(**changes):
-    return f"verdict = { ({**HONEST, **changes})!r}"
-
-
-ADAM = """
-def adam_step(m, v, g, t):
-    m = 0.9 * m + {new} * g
-    v = {v}
-    m_hat, v_hat = m / {free_m}, v / {free_v}
-    return m, v, 0.01 * m_hat / {size}
-"""
-PARTS = {
-    "new": "0.1", "v": "0.999 * v + 0.001 * g**2", "free_m": "(1 - 0.9**t)",
-    "free_v": "(1 - 0.999**t)", "size": "(v_hat.sqrt() + 1e-8)",
-}  # fmt: skip
-
-
-def adam(**changes):
-    return ADAM.format(**{**PARTS, **changes})
 
 
 NOISE = """
@@ -80,37 +76,57 @@ def noise(learned="log_sigma", power="-2", half=" / 2", clip="", own=""):
     return NOISE.format(learned=learned, power=power, half=half, clip=clip, own=own)
 
 
-HOT = """
-def multi_hot(labels, classes):
-    rows = torch.zeros(len(labels), classes{kind})
-    for row, present in zip(rows, labels, strict=True):
-        row[{present}] = {one}
-    return {rows}
-"""
+SUMS = {"log of 12": 2.5, "sum of squares": 14, "product": 24, "slope": 12, "gradient": [8, 3],
+        "norm": 5, "density": 4}  # fmt: skip
 
 
-def hot(kind="", present="present", one="1", rows="rows"):
-    return HOT.format(kind=kind, present=present, one=one, rows=rows)
+def sums(**changes):
+    return f"sums = { ({**SUMS, **changes})!r}"
 
 
 SLIPS = {
     "02.1": [
-        (HEAD + "(2 * (a * z - y) * z).mean()", "left out the task's weight"),
-        (HEAD + "w * (2 * (a * z - y)).mean()", "inner derivative"),
-        (HEAD + "w * (2 * (a * z - y) * a).mean()", "slope in z"),
-        (HEAD + "w * (2 * (a * z - y) * z).sum()", "summed over the examples"),
-        (HEAD + "w * ((a * z - y) * z).mean()", "factor 2"),
-        (HEAD + "w * (2 * (y - a * z) * z).mean()", "wrong way"),
-        (HEAD + "w * 2 * (a * z - y) * z", "take their mean"),
-        (HEAD + "w * (2 * (a * z - y) * z * a).mean()", "one factor too many"),
+        (nll(value="each.sum(1).mean()"), "mean over the examples"),
+        (nll(value="each.mean()"), "mean over all numbers"),
+        (nll(log=""), "left out log sigma"),
+        (nll(constant=""), "left out the constant"),
+        (nll(log="", constant=""), "only the weighted sum"),
+        (nll(power=""), "sigma *squared*"),
+        (nll(half="1"), "forgot the 2"),
+        (nll(value="-each.sum()"), "log-likelihood"),
+        (nll(value="each.sum(0)"), "one number per task"),
+        (nll(log="", value="each.sum() + sigma.log().sum()"), "added it once"),
+        (nll(value="each.sum().detach()"), "no gradient"),
     ],
     "02.2": [
+        (
+            slopes(
+                theta="x.T @ (errors * a).sum(1) / len(x)", heads="(errors * z[:, None]).mean(0)"
+            ),
+            "left out the weights w everywhere",
+        ),
+        (slopes(theta="x.T @ (errors * a).sum(1) / len(x)"), "in theta each task"),
+        (slopes(heads="(errors * z[:, None]).mean(0)"), "its own loss w_k times"),
+        (slopes(heads="w.sum() * (errors * z[:, None]).mean(0)"), "only its own weight"),
+        (slopes(theta="x.T @ (errors * w).sum(1) / len(x)"), "passes its head"),
+        (slopes(heads="w * errors.mean(0)"), "multiply by z in the heads"),
+        (slopes(errors="a * z[:, None] - y"), "factor 2"),
+        (slopes(errors="2 * (y - a * z[:, None])"), "wrong way"),
+        (
+            slopes(theta="x.T @ (errors * a * w).sum(1)", heads="w * (errors * z[:, None]).sum(0)"),
+            "summed over the examples",
+        ),
+        (slopes(heads="a.mul_(1.5)"), "belongs to the caller"),
+    ],
+    "02.3": [
         (masked(safe="target"), "0 times NaN is NaN"),
         (masked(value="losses.sum() / len(losses)"), "divide by the labelled ones"),
         (masked(value="losses.sum()"), "divide by their number"),
         (masked(value="losses.sum() / there.sum()"), "0 / 0"),
         (masked(value="(output - safe).square().mean()"), "filled the gaps with 0"),
         (masked(value="losses"), "give one number"),
+        (masked(safe="target.nan_to_num_()"), "belongs to the caller"),
+        (masked(value=f"{MEAN} if there.any() else 0.0"), "no gradient at all"),
         (
             MASKED_HEAD
             + "((output - target) ** 2 * ~target.isnan()).sum() / (~target.isnan()).sum()",
@@ -119,64 +135,7 @@ SLIPS = {
         (MASKED_HEAD + "((output - target) ** 2).nanmean()", "nanmean gives"),
         (masked(value="losses.clamp(max=100).sum() / there.sum().clamp(min=1)"), "'value'"),
     ],
-    "02.3": [
-        (NEGATIVE + "losses.sqrt(), (0.5 + losses.log() / 2).sum().clamp(min=0)", "the total at"),
-        (NEGATIVE + "losses.sqrt(), (0.5 + losses.log() / 2).clamp(min=0).sum()", "each task at"),
-        (NEGATIVE + "losses, (0.5 + losses.log() / 2).sum()", "take the root"),
-        (NEGATIVE + "losses.sqrt(), (0.5 + losses.log()).sum()", "log sigma squared"),
-        (NEGATIVE + "losses.sqrt(), losses.log().sum() / 2", "left the first term out"),
-        (NEGATIVE + "losses.sqrt(), (1 + losses.log() / 2).sum()", "forgot the 2"),
-        (NEGATIVE + "losses.sqrt(), (0.5 + losses.log() / 2).mean()", "mean over tasks"),
-        (NEGATIVE + "losses, (0.5 + losses.log()).sum()", "was computed with it"),
-        (NEGATIVE + "(2 * losses).sqrt(), (0.25 + (2 * losses).log() / 2).sum()", "not 2 L"),
-        (NEGATIVE + "(2 * losses).sqrt(), (0.5 + (2 * losses).log() / 2).sum()", "lowest place of"),
-        (NEGATIVE + "losses.sqrt(), 0.5 + (losses.log() / 2).sum()", "you added it once"),
-        (NEGATIVE + "losses.sqrt(), (0.5 + (2 * torch.pi * losses).log() / 2).sum()", "kept the"),
-        (NEGATIVE + "losses.sqrt(), 0.5 + losses.log() / 2", "add up the tasks"),
-        (NEGATIVE + "losses.sqrt(), losses.sum()", "'total'"),
-    ],
     "02.4": [
-        (noise(learned="other"), "not among the optimiser's"),
-        (noise(clip=".clamp(min=0)"), "still clipped"),
-        (noise(power="-1"), "not by sigma squared"),
-        (noise(power="-1", clip=".clamp(min=0)"), "two faults are left"),
-        (noise(half=""), "½ is gone"),
-        (noise(power="-1", own=" * 0.5"), "keep log_sigma as the learned number"),
-        ("def learn_noise(errors, steps, lr):\n    return errors.sqrt()", "keep the loop"),
-    ],
-    "02.5": [
-        (broken(slope=1.0), "no parameter of the model"),
-        (broken(not_negative=[0, 0, 1]), "there is something lower"),
-        (broken(not_negative=[-1, 0, 0]), "below zero"),
-        (broken(adds_up_to_one=[1, 0, 0]), "not on that task"),
-        (broken(adds_up_to_one=[1 / 3, 1 / 3, 1 / 3]), "as *large* as it can be"),
-        (broken(adds_up_to_one=[0, 0, 0]), "a sum of 1"),
-        (broken(any_sign=[1, -1, 0]), "must be below -1000"),
-        (broken(any_sign=[9, 9, 9]), "far below zero"),
-    ],
-    "02.6": [
-        (hot(rows="1 - rows"), "*absent*"),
-        (hot(present="[label - 1 for label in present]"), "begin at 0"),
-        (hot(rows="rows / rows.sum(1, keepdim=True).clamp(min=1)"), "is a distribution"),
-        (hot(present="present[:1]"), "only the first label"),
-        (hot(rows="[[int(x) for x in row] for row in rows]"), "floating-point numbers"),
-        (hot(rows="(rows > 0).numpy()"), "floating-point numbers"),
-        (hot(present="[label - 1 for label in present if label > 0]"), "left label 0 out"),
-        (hot(present="torch.tensor(present)"), "stops at the empty row"),
-    ],
-    "02.7": [
-        (adam(free_m="1", free_v="1"), "too small at first"),
-        (adam(free_m="(1 - 0.9**(t + 1))", free_v="(1 - 0.999**(t + 1))"), "one step late"),
-        (adam(v="0.999 * v + 0.001 * g.abs()"), "*squared*"),
-        (adam(v="v + g**2"), "AdaGrad"),
-        (adam(new="1"), "counts one tenth"),
-        (adam(size="(v_hat + 1e-8).sqrt()"), "after the root"),
-        (adam(size="(v_hat + 1e-8)"), "keeps a unit"),
-        (adam().replace("0.01 * m_hat", "m_hat"), "forgot the learning rate"),
-        (adam().replace("0.01 * m_hat", "0.01 * g"), "along the corrected m"),
-        (adam().replace("return m, v,", "return m_hat, v_hat,"), "plain averages"),
-    ],
-    "02.8": [
         (rates(SGD=0.1), "with 0.1 the run is another one"),
         (rates(SGD=10.0), "larger still"),
         (rates(SGD_with_momentum=0.1), "momentum adds up"),
@@ -184,21 +143,37 @@ SLIPS = {
         (rates(AdamW=0.001), "weight decay"),
         ("rates = {'SGD': 0.001}", "one learning rate for each"),
     ],
-    "02.9": [
-        (honest(a="cheating"), "K models in use"),
-        (honest(b="fine"), "no single model"),
-        (honest(c="fine"), "chose the round"),
-        (honest(e="fine"), "a choice that the other"),
-        (honest(f="cheating"), "however odd"),
-        (honest(d="maybe"), "neither"),
+    "02.5": [
+        (NOISE_LINE + "(losses / (2 * torch.exp(log_sigma)) + log_sigma).sum()", "sigma *squared*"),
+        (NOISE_LINE + "(losses * torch.exp(2 * log_sigma) / 2 + log_sigma).sum()", "divides by it"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) + log_sigma).sum()", "forgot the 2"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2).sum()", "left out + log sigma"),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + 2 * log_sigma).sum()", "twice"),
+        (
+            NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + log_sigma).sum().clamp(min=0)",
+            "Below zero",
+        ),
+        (NOISE_LINE + "(losses * torch.exp(-2 * log_sigma) / 2 + log_sigma).mean()", "their mean"),
+        (
+            NOISE_LINE + "(losses * torch.exp(-2 * log_sigma).detach() / 2 + log_sigma).sum()",
+            "a part of the calculation is detached",
+        ),
     ],
-    "02.10": [
-        (SMOOTH + "torch.logsumexp(weights * losses / mu, 0)", "multiply by mu at the end"),
-        (SMOOTH + "mu * torch.logsumexp(weights * losses, 0)", "divide by mu inside"),
-        (SMOOTH + "(weights * losses).max()", "hard maximum"),
-        (SMOOTH + "mu * torch.logsumexp(losses / mu, 0)", "left the weights out"),
-        (SMOOTH + "mu * torch.exp(weights * losses / mu).sum().log()", "overflows"),
-        (SMOOTH + "(weights * losses).sum()", "weighted sum"),
-        (SMOOTH + "mu * torch.logsumexp(weights * losses * mu, 0)", "where you multiply"),
+    "02.6": [
+        (noise(learned="other"), "not among the optimiser's"),
+        (noise(clip=".clamp(min=0)"), "still clipped"),
+        (noise(power="-1"), "not by sigma squared"),
+        (noise(power="-1", clip=".clamp(min=0)"), "two faults are left"),
+        (noise(half=""), "½ is gone"),
+        ("def learn_noise(errors, steps, lr):\n    return errors.sqrt()", "Keep the loop"),
+    ],
+    "02.11": [
+        (sums(**{"log of 12": 2.4}), "the log of a product"),
+        (sums(product=9), "Π multiplies"),
+        (sums(slope=4), "the inner one is 3"),
+        (sums(gradient=[2, 3]), "b held still"),
+        (sums(norm=7), "the root of"),
+        (sums(density=2), "each of the two halvings"),
     ],
 }
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
