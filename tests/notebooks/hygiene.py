@@ -947,6 +947,53 @@ def deeper_linked(nb: Notebook, folder: Path) -> Iterator[Finding]:
             yield None, f"no link to {target}"
 
 
+GLOSSARY = "glossary.ipynb"
+
+
+def terms(glossary: Notebook) -> dict[str, str]:
+    """The terms of the glossary, and the notebook that explains each."""
+    found = {}
+    for _, cell in cells(glossary, "markdown"):
+        if match := re.match(r"### (.+)\n\n[^\n]+ → \[[^\]]+\]\(([\w./-]+)\)$", source(cell)):
+            found[match[1]] = match[2]
+    return found
+
+
+def first_use(nb: Notebook, term: str) -> tuple[int, str, int] | None:
+    """Where a term first stands in the running text of a lesson: cell, its text, place in it.
+
+    Headings, code, formulas, hints, solutions and the cell of the title are not running text, and
+    what leads to another term of the glossary is a use of that one.
+    """
+    other = rf"\[[^\]]*\]\({GLOSSARY}#(?!{re.escape(term.replace(' ', '-'))}\))[^)]*\)"
+    blank = rf"{other}|`[^`]*`|\$[^$]*\$|^#.*$|\]\([^)]*\)"
+    for i, cell in cells(nb, "markdown"):
+        if i == 0 or tags(cell) & {"hint", "solution", "teacher"}:
+            continue
+        text = re.sub(blank, lambda hit: "\0" * len(hit[0]), prose(source(cell)), flags=re.M)
+        if hit := re.search(rf"(?<![\w-]){re.escape(term)}s?(?![\w-])", text, re.IGNORECASE):
+            return i, prose(source(cell)), hit.start()
+    return None
+
+
+@rule
+def glossary_linked(nb: Notebook, folder: Path) -> Iterator[Finding]:
+    """Each term that the glossary says this lesson explains leads there at its first use."""
+    path = folder / GLOSSARY
+    if is_deeper(folder) or frame_of(nb, folder) is FIRST or not path.exists():
+        return
+    for term, explains in terms(nbformat.read(path, as_version=4)).items():
+        if not explains.startswith(f"{mtl(nb).get('lesson')}_"):
+            continue
+        if (found := first_use(nb, term)) is None:
+            yield None, f"the glossary says that {term!r} is explained here, and it is not used"
+            continue
+        i, text, start = found
+        link = rf"\[[^\]]*\]\({GLOSSARY}#{re.escape(term.replace(' ', '-'))}\)"
+        if not any(hit.start() <= start < hit.end() for hit in re.finditer(link, text)):
+            yield i, f"the first use of {term!r} does not lead to {GLOSSARY}"
+
+
 @rule
 def lessons_named(nb: Notebook, folder: Path) -> Iterator[Finding]:
     """A lesson that is not written yet is named without a link, as '03 · Title (in preparation)'.

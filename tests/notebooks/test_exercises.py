@@ -15,7 +15,7 @@ from mtl_helpers.teaching.exercises import exercises_of
 
 FOLDER = Path(__file__).parents[2] / "notebooks"
 SLIPS = Path(__file__).parents[1] / "lessons"
-PATHS = (*sorted(FOLDER.glob("*.ipynb")), *sorted(FOLDER.glob("deeper/*.ipynb")))
+PATHS = (*sorted(FOLDER.glob("[0-9]*.ipynb")), *sorted(FOLDER.glob("deeper/*.ipynb")))
 NOTEBOOKS = {path.relative_to(FOLDER).with_suffix("").as_posix(): path for path in PATHS}
 
 

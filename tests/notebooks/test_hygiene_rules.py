@@ -611,3 +611,29 @@ def test_a_lesson_that_is_there_is_linked_and_no_longer_in_preparation(good, fol
     assert hygiene.judge("links", good, folder) == []
     replace("#1-·-Idea", "#2-·-Idea")(good)
     assert "a heading" in hygiene.judge("links", good, folder)[0]
+
+
+def with_glossary(folder, *entries):
+    text = [MD(f"### {term}\n\nWhat it is. → [99]({place})") for term, place in entries]
+    glossary = mini.finish([MD("# Glossary"), *text])
+    nbformat.write(nbformat.from_dict(glossary), folder / hygiene.GLOSSARY)
+
+
+def test_terms_are_linked_where_they_are_first_used(good, folder):
+    with_glossary(folder, ("joint loss", "99_mini.ipynb"), ("Scale", "98_other.ipynb"))
+    (finding,) = hygiene.judge("glossary_linked", good, folder)
+    assert "'joint loss' does not lead to glossary.ipynb" in finding
+    i, text, start = hygiene.first_use(good, "joint loss")
+    linked = text[:start] + "[joint loss](glossary.ipynb#joint-loss)" + text[start + 10 :]
+    good["cells"][i]["source"] = linked
+    assert hygiene.judge("glossary_linked", good, folder) == []
+    assert hygiene.judge("glossary_linked", mini.finish([], lesson="98"), folder) == [
+        "the glossary says that 'Scale' is explained here, and it is not used"
+    ]
+
+
+def test_a_use_inside_another_term_is_no_use():
+    nb = mini.finish([MD("# T"), MD("A [negative transfer](glossary.ipynb#negative-transfer).")])
+    assert hygiene.first_use(nb, "transfer") is None
+    assert hygiene.first_use(nb, "negative transfer")[2] == 3
+    assert hygiene.first_use(mini.finish([MD("# T"), MD("## A task\n\n`task` tasks")]), "task")

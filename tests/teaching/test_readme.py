@@ -8,7 +8,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "README.md").read_text(encoding="utf-8")
-NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("[0-9]*.ipynb"))
 
 
 def test_links_and_pictures_exist():
@@ -49,4 +49,5 @@ def test_make_targets_exist():
 def test_every_lesson_is_in_the_map_with_its_minutes(path):
     minutes = json.loads(path.read_text(encoding="utf-8"))["metadata"]["mtl"]["minutes"]
     row = next(line for line in TEXT.splitlines() if f"(notebooks/{path.name})" in line)
-    assert f"| {minutes['core']} / {minutes['all']} |" in row
+    core, every = minutes["core"], minutes["all"]
+    assert f"| {core} / {every} |" in row or (core == every and f"| {core} |" in row)
