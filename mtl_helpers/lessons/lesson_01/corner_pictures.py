@@ -23,6 +23,19 @@ SIZE = 11  # points of text
 HOURS = (*range(6, 24), *range(6))  # a day begins at 6:00
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 
+# What the explorers ask, beside their pictures.
+DAY: dict[str, Any] = {
+    "weekday": list(DAYS),
+    "question": "Where do separate networks go wrong most: on working days or at weekends? By day "
+    "or at night?",
+    "describe": "Mean over the year for one corner and weekday: truth, and both predictions.",
+}
+LABELS: dict[str, Any] = {
+    "hours": [10, 25, 50, 100, 200],
+    "question": "How many labelled hours is sharing worth? Does it ever stop paying?",
+    "describe": "RMSE of separate networks and of one network against labelled hours per corner.",
+}
+
 
 def _large(*several: Axes) -> None:
     """Make all text of some axes large enough for a projector."""
@@ -102,7 +115,7 @@ def typical_day(
     rows = {(d, h): torch.from_numpy((weekdays == d) & (hours == h)) for d in range(7)
             for h in HOURS}  # fmt: skip
 
-    def picture(corner: str, weekday: str = "Sunday") -> Picture:
+    def picture(corner: str = "45 Queen Street", weekday: str = "Sunday") -> Picture:
         day = DAYS.index(weekday)
         lines = {"the truth": truth.targets[corner]}
         lines |= {arm: values[corner] for arm, values in predictions.items()}

@@ -80,15 +80,15 @@ _LOOK = {
 
 def settings() -> Picture:
     """Draw eight ways to learn: what goes in, what is shared, what is wanted."""
-    figure = Figure(figsize=(11.0, 4.6), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(6.4, 9.4), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, 4 * 3.6)
-    axes.set_ylim(0, 2 * 3.3)
+    axes.set_xlim(0, 2 * 3.6)
+    axes.set_ylim(0, 4 * 3.0)
     for i, (name, (boxes, arrows)) in enumerate(SETTINGS.items()):
-        left, bottom = (i % 4) * 3.6 + 0.65, (1 - i // 4) * 3.3 + 0.5
+        left, bottom = (i % 2) * 3.55 + 0.8, (3 - i // 2) * 3.0 + 0.35
         _panel(axes, left, bottom, boxes, arrows)
-        axes.text(left - 0.45, bottom + 2.45, name, fontweight="bold", fontsize=11)
+        axes.text(left - 0.45, bottom + 2.4, name, fontweight="bold", fontsize=12)
     says = "Eight small diagrams: " + ", ".join(SETTINGS) + "."
     return Picture(figure, says)
 
@@ -96,10 +96,10 @@ def settings() -> Picture:
 def _panel(axes: Axes, left: float, bottom: float, boxes: dict, arrows: list[str]) -> None:
     placed = {}
     for key, (column, row, text, kind) in boxes.items():
-        x, y = left + (-0.1, 1.15, 2.35)[column], bottom + 0.95 * row
+        x, y = left + (-0.15, 1.12, 2.3)[column], bottom + 0.95 * row
         colour = "0.6" if kind == "faint" else "black"
         placed[key] = axes.text(
-            x, y, text, ha="center", va="center", fontsize=8.5, bbox=_LOOK[kind], color=colour
+            x, y, text, ha="center", va="center", fontsize=11, bbox=_LOOK[kind], color=colour
         )
     for start, end in arrows:
         axes.annotate(
@@ -110,8 +110,8 @@ def _panel(axes: Axes, left: float, bottom: float, boxes: dict, arrows: list[str
             arrowprops={
                 "arrowstyle": "->",
                 "color": "0.3",
-                "shrinkA": 20,
-                "shrinkB": 20,
+                "shrinkA": 22,
+                "shrinkB": 25,
                 "connectionstyle": "arc3,rad=0.25" if {start, end} == {"m", "n"} else "arc3",
             },
         )
