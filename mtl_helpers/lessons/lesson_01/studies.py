@@ -153,6 +153,40 @@ def _by_seed(results: SeedResults, tasks: Sequence[Task], seeds: int) -> Tensor:
     return torch.stack([results.scores[task.name] for task in tasks], 1)
 
 
+def guests(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Let eight relatives learn alone, together, with a ninth relative, and with a stranger.
+
+    Returns:
+        One row per arm and seed: ``arm``, ``seed``, ``lr`` and ``steps`` as tuned for the arm, and
+        ``rmse``: of the eight relatives, then of the ninth task where the arm has one.
+    """
+    kin = [regression(f"task_{k + 1}") for k in range(8)]
+    of_stranger = partial(_data_with_guests, configuration["examples"], 8, 1)
+    of_ninth = partial(_data_with_guests, configuration["examples"], 9, 0)
+    nine = [*kin, regression("unrelated_1")]
+    arms = {
+        "alone": (partial(train_alone, of_stranger, nine), nine),
+        "relatives": (partial(train_together, of_stranger, kin), kin),
+        "ninth": (partial(train_together, of_ninth, [*kin, regression("task_9")]), kin),
+        "stranger": (partial(train_together, of_stranger, nine), nine),
+    }
+    rows = []
+    for arm, (train, measured) in arms.items():
+        run = partial(train, configuration["widths"])
+        best = tuned(run, configuration)
+        rmse = _by_seed(run(seeds=seeds, **best), measured, len(seeds)).tolist()
+        setting = {"arm": arm, "lr": best["lr"], "steps": best["steps"]}
+        rows += [
+            {**setting, "seed": seed, "rmse": [round(e, 4) for e in errors]}
+            for seed, errors in zip(seeds, rmse, strict=True)
+        ]
+    return rows
+
+
+def _data_with_guests(examples: int, tasks: int, unrelated: int, seed: int) -> Splits:
+    return regression_data(tasks, examples, 1.0, unrelated, seed=seed)
+
+
 def family(seed: int, draw: int, configuration: Configuration) -> tuple[Splits, Tensor]:
     """Draw a family of tasks at random, and one of its data sets.
 
@@ -477,6 +511,15 @@ WIDER = {
     "learning_rates": [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
     "record_every": 10,
 }
+GUESTS = {
+    "examples": 40,
+    "widths": [16, 8],
+    "learning_rates": [0.002, 0.005, 0.01, 0.02, 0.05],
+    "steps": 200,
+    "record_every": 20,
+    "batch_size": None,
+    "tuning_seeds": list(range(100_000, 100_032)),
+}
 FAMILIES = {
     "tasks": 6,
     "examples": 40,
@@ -576,8 +619,19 @@ STUDIES = [
         seeds=range(24),
         keys=("examples", "relatedness", "widths", "seed"),
         sample=Sample(
-            {**WIDER, "examples": [40], "relatedness": [0.5], "learning_rates": [0.01]}, 0.02
+            {**WIDER, "examples": [40], "relatedness": [0.5], "learning_rates": [0.001, 0.005]},
+            0.02,
         ),
+        code=PARTS,
+    ),
+    Study(
+        name="01_guests",
+        question="What do a ninth relative and a stranger do to eight relatives?",
+        configuration=GUESTS,
+        run=guests,
+        seeds=range(48),
+        keys=("arm", "seed"),
+        sample=Sample({**GUESTS, "learning_rates": [0.01]}, 0.02),
         code=PARTS,
     ),
     Study(
