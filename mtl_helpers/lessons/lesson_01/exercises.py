@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch import Tensor, nn
 
+from mtl_helpers.lessons.lesson_01 import deeper_exercises as deeper_exercises  # 01.11 and up
 from mtl_helpers.metrics import delta_m, paired_interval
 from mtl_helpers.teaching.exercises.answers import (
     NotAttemptedError,

@@ -19,7 +19,7 @@ from mtl_helpers.datasets.regression import regression as regression_data
 from mtl_helpers.datasets.regression import regression_truth
 from mtl_helpers.datasets.shapes import SHAPES, shapes
 from mtl_helpers.experiments import SeedResults, many_seeds
-from mtl_helpers.lessons.lesson_01 import corners
+from mtl_helpers.lessons.lesson_01 import corners, few_and_many
 from mtl_helpers.metrics import box_iou
 from mtl_helpers.models import HardSharing, backbones, small_cnn, tanh_trunk
 from mtl_helpers.tasks import Task, classification, regression
@@ -151,6 +151,40 @@ def _by_seed(results: SeedResults, tasks: Sequence[Task], seeds: int) -> Tensor:
     if "alone" in results.scores:
         return results.scores["alone"].reshape(seeds, len(tasks))
     return torch.stack([results.scores[task.name] for task in tasks], 1)
+
+
+def guests(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
+    """Let eight relatives learn alone, together, with a ninth relative, and with a stranger.
+
+    Returns:
+        One row per arm and seed: ``arm``, ``seed``, ``lr`` and ``steps`` as tuned for the arm, and
+        ``rmse``: of the eight relatives, then of the ninth task where the arm has one.
+    """
+    kin = [regression(f"task_{k + 1}") for k in range(8)]
+    of_stranger = partial(_data_with_guests, configuration["examples"], 8, 1)
+    of_ninth = partial(_data_with_guests, configuration["examples"], 9, 0)
+    nine = [*kin, regression("unrelated_1")]
+    arms = {
+        "alone": (partial(train_alone, of_stranger, nine), nine),
+        "relatives": (partial(train_together, of_stranger, kin), kin),
+        "ninth": (partial(train_together, of_ninth, [*kin, regression("task_9")]), kin),
+        "stranger": (partial(train_together, of_stranger, nine), nine),
+    }
+    rows = []
+    for arm, (train, measured) in arms.items():
+        run = partial(train, configuration["widths"])
+        best = tuned(run, configuration)
+        rmse = _by_seed(run(seeds=seeds, **best), measured, len(seeds)).tolist()
+        setting = {"arm": arm, "lr": best["lr"], "steps": best["steps"]}
+        rows += [
+            {**setting, "seed": seed, "rmse": [round(e, 4) for e in errors]}
+            for seed, errors in zip(seeds, rmse, strict=True)
+        ]
+    return rows
+
+
+def _data_with_guests(examples: int, tasks: int, unrelated: int, seed: int) -> Splits:
+    return regression_data(tasks, examples, 1.0, unrelated, seed=seed)
 
 
 def family(seed: int, draw: int, configuration: Configuration) -> tuple[Splits, Tensor]:
@@ -361,7 +395,8 @@ def gradient_affinities(
     Returns:
         Both as [draws, target, partner].
 
-    Source: Fifty et al. 2021, arXiv:2109.04617 (lookahead, there averaged over all steps).
+    Source: Fifty et al. 2021, arXiv:2109.04617 (lookahead; their code computes
+    it at every tenth step and averages over these).
     """
     model = HardSharing.linear(tanh_trunk(widths), tasks)
     cosine = torch.zeros(len(data), len(tasks), len(tasks), dtype=torch.float64)
@@ -468,6 +503,23 @@ WIDTHS = {
     "relatedness": [1.0],
     "widths": [[4], [8], [16], [32], [64], [16, 2], [16, 4], [16, 8], [16, 16], [32, 32]],
 }
+WIDER = {
+    **GRID,
+    "examples": [40, 160],
+    "relatedness": [0.5, 0.75],
+    "widths": [[64, 32]],
+    "learning_rates": [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
+    "record_every": 10,
+}
+GUESTS = {
+    "examples": 40,
+    "widths": [16, 8],
+    "learning_rates": [0.002, 0.005, 0.01, 0.02, 0.05],
+    "steps": 200,
+    "record_every": 20,
+    "batch_size": None,
+    "tuning_seeds": list(range(100_000, 100_032)),
+}
 FAMILIES = {
     "tasks": 6,
     "examples": 40,
@@ -496,10 +548,20 @@ ONE_SHAPE = {
     "batch_size": 32,
     "tuning_seeds": list(range(100_000, 100_003)),
 }
+BOX_WEIGHTS = {
+    **ONE_SHAPE,
+    "arms": {
+        "box alone": {"box": 1.0},
+        **{f"together, box x {w}": {"class": 1.0, "box": float(w)} for w in (1, 3, 10, 30)},
+    },
+    "learning_rates": [0.003],
+    "tuning_seeds": [100_000],
+}
 PARTS = [tanh_trunk, one_task, train_together, train_alone, tuned, datasets_regression]
 
 STUDIES = [
     *corners.STUDIES,
+    *few_and_many.STUDIES,
     Study(
         name="01_one_shape",
         question="What do the class and the box of one shape cost each other in one trunk?",
@@ -520,6 +582,16 @@ STUDIES = [
         code=[datasets_shapes, backbones, mean_iou, box_loss],
     ),
     Study(
+        name="01_box_weight",
+        question="What does a weight on the box loss do to the class and the box, at one rate?",
+        configuration=BOX_WEIGHTS,
+        run=one_shape,
+        seeds=range(10),
+        keys=("arm", "seed"),
+        sample=Sample({**BOX_WEIGHTS, "arms": {"box alone": {"box": 1.0}}}, 0.05, seeds=[0]),
+        code=[datasets_shapes, backbones, mean_iou, box_loss],
+    ),
+    Study(
         name="01_examples_and_relatedness",
         question="What does learning eight tasks together gain, by examples and relatedness?",
         configuration=GRID,
@@ -537,6 +609,29 @@ STUDIES = [
         seeds=range(24),
         keys=("examples", "relatedness", "widths", "seed"),
         sample=Sample({**WIDTHS, "widths": [[4]]}, 0.02),
+        code=PARTS,
+    ),
+    Study(
+        name="01_wider_trunk",
+        question="Where does sharing begin to pay in a wider trunk, tuned on a finer grid?",
+        configuration=WIDER,
+        run=gains_by_setting,
+        seeds=range(24),
+        keys=("examples", "relatedness", "widths", "seed"),
+        sample=Sample(
+            {**WIDER, "examples": [40], "relatedness": [0.5], "learning_rates": [0.001, 0.005]},
+            0.02,
+        ),
+        code=PARTS,
+    ),
+    Study(
+        name="01_guests",
+        question="What do a ninth relative and a stranger do to eight relatives?",
+        configuration=GUESTS,
+        run=guests,
+        seeds=range(48),
+        keys=("arm", "seed"),
+        sample=Sample({**GUESTS, "learning_rates": [0.01]}, 0.02),
         code=PARTS,
     ),
     Study(

@@ -1,5 +1,8 @@
 """Wrong answers of lesson 01, and a part of what each must be told."""
 
+import runpy
+from pathlib import Path
+
 RIGHT = {
     "a": "multi-task", "b": "multi-label", "c": "transfer", "d": "meta-learning",
     "e": "co-training", "f": "single-task", "g": "multi-task", "h": "multi-task",
@@ -182,3 +185,4 @@ SLIPS = {
         ("setting = {'a': 'multi-task'}", "one name for each"),
     ],
 }
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
