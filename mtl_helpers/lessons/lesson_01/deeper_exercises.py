@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from mtl_helpers.teaching.exercises.answers import (
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import inputs_left_alone
+from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
 
 FLOAT = torch.float64
 
@@ -456,3 +456,44 @@ def second_vector(answer: Callable[..., Any]) -> str | None:
     if found and "your answer is off" in found:
         return f"asked for are the length and the cosine with u1, [1, p]. {found.capitalize()}"
     return found
+
+
+@exercise(
+    "01.19",
+    "Some tasks per step",
+    kind="fill one line",
+    difficulty=2,
+    minutes=6,
+    right="on average over the draws, training pursues the same goal.",
+)
+def sampled_loss(answer: Callable[..., Any]) -> str | None:
+    """Check ``sampled_loss(losses, chosen)``: losses [K], numbers of the tasks drawn -> scalar."""
+
+    def right(losses: Tensor, chosen: Sequence[int]) -> Tensor:
+        return len(losses) / len(chosen) * losses[list(chosen)].sum()
+
+    def case(g: torch.Generator) -> tuple[Tensor, list[int]]:
+        count = int(torch.randint(1, 5, (1,), generator=g))
+        return torch.rand(7, generator=g, dtype=torch.float64), torch.randperm(7, generator=g)[
+            :count
+        ].tolist()
+
+    small = torch.tensor([1.0, 2.0, 4.0], dtype=torch.float64), [0, 2]
+    found = compare(
+        answer,
+        right,
+        [small, *draws(case)],
+        slips={
+            "on average that is too small: only some of the tasks are in it. Multiply by the "
+            "number of tasks over the number drawn.": lambda x, c: x[list(c)].sum(),
+            "that is the mean over the tasks drawn; on average it is the mean over all tasks. "
+            "Multiply it by the number of tasks.": lambda x, c: x[list(c)].mean(),
+            "your factor is upside down: fewer tasks drawn need a larger one.": (
+                lambda x, c: len(c) / len(x) * x[list(c)].sum()
+            ),
+            "that is the sum over all tasks; only the tasks drawn were computed.": (
+                lambda x, c: x.sum()
+            ),
+        },
+    )
+    return found or gradient_reaches(answer, small, to=[0], right=right)

@@ -1,5 +1,7 @@
 """Wrong answers of the notebooks deeper than lesson 01, and a part of what each must be told."""
 
+SAMPLED = "def sampled_loss(losses, chosen):\n    return "
+
 IOU = """
 def iou(first, second):
     low = torch.maximum({low1}, {low2})
@@ -159,5 +161,12 @@ SLIPS = {
         (VECTOR + "p * u1 + (1 - p**2) * u2", "the *root* of"),
         (VECTOR + "p * u1", "the part that is left"),
         (VECTOR + "u1 + p * u2", "the length and the cosine"),
+    ],
+    "01.19": [
+        (SAMPLED + "losses[list(chosen)].sum()", "too small"),
+        (SAMPLED + "losses[list(chosen)].mean()", "mean over the tasks drawn"),
+        (SAMPLED + "len(chosen) / len(losses) * losses[list(chosen)].sum()", "upside down"),
+        (SAMPLED + "losses.sum()", "sum over all tasks"),
+        (SAMPLED + "len(losses) * losses[list(chosen)].detach().mean()", "no gradient"),
     ],
 }
