@@ -154,8 +154,49 @@ def loudness(answer: Callable[..., Any]) -> str | None:
     return None
 
 
+ARMS = ("alone", "relatives", "ninth", "stranger")
+QUESTIONS = {
+    "a": ({"alone", "relatives"}, "nothing but the seven other relatives changes"),
+    "b": ({"relatives", "ninth"}, "a relative joins and nothing else changes"),
+    "c": (
+        {"ninth", "stranger"},
+        "both have nine losses in the sum, so only *who* the ninth is differs",
+    ),
+    "d": ({"alone", "stranger"}, "its owner can only choose between these two"),
+}
+
+
 @exercise(
     "01.13",
+    "Which two arms?",
+    kind="tell apart",
+    difficulty=2,
+    minutes=5,
+    right="a control differs from its arm in one thing: the thing that you ask about.",
+)
+def arms_to_compare(answer: Any) -> str | None:
+    """Check {question: the names of two arms}."""
+    if not isinstance(answer, Mapping) or set(answer) != set(QUESTIONS):
+        return f"give two names for each of {', '.join(QUESTIONS)}."
+    for letter, (pair, why) in QUESTIONS.items():
+        given = answer[letter]
+        words = given.replace(",", " ").split() if isinstance(given, str) else list(given)
+        names = {str(word).strip().casefold() for word in words}
+        if unknown := sorted(names - set(ARMS)):
+            return f"question {letter}: {unknown[0]!r} is none of {', '.join(ARMS)}."
+        if len(names) != 2:
+            return f"question {letter}: name two different arms; found {sorted(names)}."
+        if names != pair:
+            first, second = sorted(names)
+            return (
+                f"question {letter}: {first} and {second} do not answer it. Look for the two arms "
+                f"of which you can say: {why}."
+            )
+    return None
+
+
+@exercise(
+    "01.14",
     "What sharing is worth in examples",
     kind="explain with numbers",
     difficulty=2,
@@ -214,47 +255,6 @@ def examples_needed(answer: Callable[..., Any]) -> str | None:
             "you read between the measured numbers: give one of those that were measured.": between,
         },
     )
-
-
-ARMS = ("alone", "relatives", "ninth", "stranger")
-QUESTIONS = {
-    "a": ({"alone", "relatives"}, "nothing but the seven other relatives changes"),
-    "b": ({"relatives", "ninth"}, "a relative joins and nothing else changes"),
-    "c": (
-        {"ninth", "stranger"},
-        "both have nine losses in the sum, so only *who* the ninth is differs",
-    ),
-    "d": ({"alone", "stranger"}, "its owner can only choose between these two"),
-}
-
-
-@exercise(
-    "01.14",
-    "Which two arms?",
-    kind="tell apart",
-    difficulty=2,
-    minutes=5,
-    right="a control differs from its arm in one thing: the thing that you ask about.",
-)
-def arms_to_compare(answer: Any) -> str | None:
-    """Check {question: the names of two arms}."""
-    if not isinstance(answer, Mapping) or set(answer) != set(QUESTIONS):
-        return f"give two names for each of {', '.join(QUESTIONS)}."
-    for letter, (pair, why) in QUESTIONS.items():
-        given = answer[letter]
-        words = given.replace(",", " ").split() if isinstance(given, str) else list(given)
-        names = {str(word).strip().casefold() for word in words}
-        if unknown := sorted(names - set(ARMS)):
-            return f"question {letter}: {unknown[0]!r} is none of {', '.join(ARMS)}."
-        if len(names) != 2:
-            return f"question {letter}: name two different arms; found {sorted(names)}."
-        if names != pair:
-            first, second = sorted(names)
-            return (
-                f"question {letter}: {first} and {second} do not answer it. Look for the two arms "
-                f"of which you can say: {why}."
-            )
-    return None
 
 
 @exercise(

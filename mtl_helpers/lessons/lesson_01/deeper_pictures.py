@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from ipywidgets import IntSlider, SelectionSlider
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor, nn
@@ -26,6 +27,7 @@ from mtl_helpers.teaching.figures import (
     new_figure,
     task_style,
 )
+from mtl_helpers.teaching.recorded import load
 
 Rows = Sequence[Mapping[str, Any]]
 
@@ -67,25 +69,43 @@ def weight_dial(rows: Rows, alone: Mapping[str, Sequence[float]]) -> Picture:
         alone: for each task its scores alone, in the order of the seeds.
     """
     weights = sorted({int(r["arm"].split()[-1]) for r in rows if r["arm"].startswith("together")})
+    gaps = {
+        {"class": "class: accuracy", "box": "box: IoU"}[name]: [
+            paired_interval([r[name] for r in rows if r["arm"] == f"together, box x {w}"], own)
+            for w in weights
+        ]
+        for name, own in alone.items()
+    }
+    ticks, axis = [f"× {w}" for w in weights], "weight of the box loss"
+    return dial(gaps, ticks, axis, "together minus alone")
+
+
+def dial(curves: Mapping[str, Sequence[Interval]], ticks: Sequence[Any], x: str, y: str) -> Picture:
+    """Draw means with their intervals over the settings of a dial, and a line at zero.
+
+    Args:
+        curves: for each name, such as "box: IoU", an interval per setting. The first word of the
+            name gives the colour.
+        ticks: names of the settings.
+        x: name of the dial.
+        y: name of what is measured.
+    """
     figure, axes = new_figure(height=3.4)
     said = []
-    for i, name in enumerate(("class", "box")):
-        chosen = [[r[name] for r in rows if r["arm"] == f"together, box x {w}"] for w in weights]
-        gaps = [paired_interval(scores, alone[name]) for scores in chosen]
-        below = [g.mean - g.low for g in gaps]
-        places = [k + 0.12 * i for k in range(len(weights))]
-        means, style = [g.mean for g in gaps], task_style(name)
-        axes.errorbar(places, means, [below, below], capsize=4, markersize=7, **style)
-        metric = {"class": "class: accuracy", "box": "box: IoU"}[name]
+    for i, (name, intervals) in enumerate(curves.items()):
+        places = [k + 0.12 * i for k in range(len(ticks))]
+        means, style = [g.mean for g in intervals], task_style(name.split(":")[0])
+        reach = [[g.mean - g.low for g in intervals], [g.high - g.mean for g in intervals]]
+        axes.errorbar(places, means, reach, capsize=4, markersize=7, **style)
         axes.text(
-            places[-1] + 0.15, means[-1], metric, color=style["color"], va="center", fontsize=11
+            places[-1] + 0.15, means[-1], name, color=style["color"], va="center", fontsize=11
         )
         said.append(f"{name} " + ", ".join(f"{m:+.2f}" for m in means))
     axes.axhline(0, color="0.3", linewidth=1.2)
-    axes.set_xlim(-0.3, len(weights) + 0.45)
-    axes.set_xticks(range(len(weights)), [f"× {w}" for w in weights])
-    label(axes, "weight of the box loss", "together minus alone")
-    return Picture(figure, f"Together minus alone, for weights {weights}: {'; '.join(said)}.")
+    axes.set_xlim(-0.3, len(ticks) * 1.1)
+    axes.set_xticks(range(len(ticks)), ticks)
+    label(axes, x, y)
+    return Picture(figure, f"For {', '.join(map(str, ticks))}: {'; '.join(said)}.")
 
 
 def loudness(ratios: Tensor) -> Picture:
@@ -223,6 +243,31 @@ def gain_dial(
         return Picture(figure, says)
 
     return picture
+
+
+def gain_explorer() -> Explorer:
+    """Make the explorer of the recorded sweep of examples and relatedness."""
+    rows = load("01_examples_and_relatedness").rows
+    sizes, related = (sorted({row[name] for row in rows}) for name in ("examples", "relatedness"))
+    return Explorer(
+        gain_dial(rows),
+        relatedness=SelectionSlider(options=related, value=1.0),
+        examples=SelectionSlider(options=sizes, value=40),
+        question="How related must tasks be before sharing helps at 40 examples? And at 160?",
+        describe="How much of the RMSE is saved by training eight tasks together, against the "
+        "number of examples, for one relatedness.",
+    )
+
+
+def film_explorer(film: Sequence[Snapshot], data: MultiTaskData) -> Explorer:
+    """Make the explorer that scrubs through the training of one shared feature."""
+    return Explorer(
+        growing_feature(film, data),
+        moment=IntSlider(min=0, max=len(film) - 1, value=11),
+        question="Look to the right of x = 1.2, where 'few' has no label. What does its line do "
+        "there as training goes on, and whose points are the cause?",
+        describe="Left: the one shared feature. Right: targets as points, heads as lines.",
+    )
 
 
 def growing_feature(snapshots: Sequence[Snapshot], data: MultiTaskData) -> Callable[..., Picture]:

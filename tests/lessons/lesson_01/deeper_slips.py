@@ -86,6 +86,14 @@ SLIPS = {
         (BACKWARD.format(keep=""), "your function raised"),
     ],
     "01.13": [
+        (pairs(c=("stranger", "relatives")), "only *who* the ninth is"),
+        (pairs(b=("ninth", "alone")), "a relative joins"),
+        (pairs(d=("stranger", "ninth")), "its owner can only choose"),
+        (pairs(a=("alone", "alone")), "two different arms"),
+        (pairs(a=("alone", "together")), "'together' is none of"),
+        ("pairs = {'a': ('alone', 'relatives')}", "two names for each"),
+    ],
+    "01.14": [
         (NEEDED + "next((n for n in alone if alone[n] <= together), float('inf'))", "first hit"),
         (
             NEEDED + "max((n for n, e in alone.items() if e > together), default=float('inf'))",
@@ -106,14 +114,6 @@ SLIPS = {
             + "float(np.interp(-together, [-alone[n] for n in sorted(alone)], sorted(alone)))",
             "between the measured numbers",
         ),
-    ],
-    "01.14": [
-        (pairs(c=("stranger", "relatives")), "only *who* the ninth is"),
-        (pairs(b=("ninth", "alone")), "a relative joins"),
-        (pairs(d=("stranger", "ninth")), "its owner can only choose"),
-        (pairs(a=("alone", "alone")), "two different arms"),
-        (pairs(a=("alone", "together")), "'together' is none of"),
-        ("pairs = {'a': ('alone', 'relatives')}", "two names for each"),
     ],
     "01.15": [
         (PARTNER + "int(affinity[target].argmax())", "the task itself"),
