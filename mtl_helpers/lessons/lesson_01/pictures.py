@@ -5,7 +5,7 @@ from __future__ import annotations
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mtl_helpers.teaching.figures import DPI, Picture, label, new_figure, task_style
+from mtl_helpers.teaching.figures import DPI, Picture
 
 # One panel a setting: boxes (name: column, row, text, kind) and arrows between them.
 # Columns and rows count from 0 in the lower left; kind is "data", "model" or "task".
@@ -96,32 +96,3 @@ def _panel(axes: Axes, left: float, bottom: float, boxes: dict, arrows: list[str
                 "connectionstyle": "arc3,rad=0.25" if {start, end} == {"m", "n"} else "arc3",
             },
         )
-
-
-def cost(shared: int = 1000, head: int = 100, tasks: int = 3) -> Picture:
-    """Draw the parameters of one shared network and of separate ones against the number of tasks.
-
-    Args:
-        shared: parameters of a trunk, S.
-        head: parameters of a head, H.
-        tasks: number of tasks, K, where the picture is read.
-    """
-    figure, axes = new_figure(height=3.2)
-    counts = range(1, 13)
-    together = [shared + k * head for k in counts]
-    apart = [k * (shared + head) for k in counts]
-    for name, values in (("multi-task", together), ("single-task", apart)):
-        text = "one trunk: S + K·H" if name == "multi-task" else "separate: K·(S + H)"
-        axes.plot(counts, values, label=text, markersize=5, **task_style(name))
-    axes.axvline(tasks, color="0.3", linewidth=1.2)
-    axes.set_ylim(0, None)
-    axes.set_xticks([1, 3, 6, 9, 12])
-    axes.legend(loc="upper left", framealpha=1, edgecolor="none")
-    label(axes, "number of tasks, K", "parameters")
-    ours, theirs = together[tasks - 1], apart[tasks - 1]
-    says = (
-        f"{tasks} tasks: one trunk {ours} parameters, separate networks {theirs}; "
-        f"sharing saves {1 - ours / theirs:.0%} and costs {ours / (shared + head):.2f} times one "
-        "single-task network."
-    )
-    return Picture(figure, says)
