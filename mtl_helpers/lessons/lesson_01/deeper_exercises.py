@@ -20,6 +20,7 @@ from mtl_helpers.teaching.exercises.answers import (
     is_empty,
     not_a_function,
     same,
+    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
 from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
@@ -180,6 +181,8 @@ def arms_to_compare(answer: Any) -> str | None:
         return f"give two names for each of {', '.join(QUESTIONS)}."
     for letter, (pair, why) in QUESTIONS.items():
         given = answer[letter]
+        if not isinstance(given, str | list | tuple | set | frozenset):
+            return f"question {letter}: name two arms; found {show(given)}."
         words = given.replace(",", " ").split() if isinstance(given, str) else list(given)
         names = {str(word).strip().casefold() for word in words}
         if unknown := sorted(names - set(ARMS)):
@@ -221,7 +224,7 @@ def examples_needed(answer: Callable[..., Any]) -> str | None:
         reached = round(float(torch.rand(1, generator=g)) * errors[0], 2)
         return {n: curve[n] for n in order}, reached
 
-    return compare(
+    found = compare(
         answer,
         lambda alone, together: min(enough(alone, together), default=math.inf),
         [
@@ -255,6 +258,7 @@ def examples_needed(answer: Callable[..., Any]) -> str | None:
             "you read between the measured numbers: give one of those that were measured.": between,
         },
     )
+    return found or inputs_left_alone(answer, ({80: 0.5, 20: 0.7}, 0.6))
 
 
 @exercise(
@@ -358,8 +362,9 @@ def rank_correlation(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
-    small = (np.array([1.0, 2.0, 30.0]), np.array([2.0, 1.0, 3.0]))
-    return found or inputs_left_alone(answer, small)
+    return found or inputs_left_alone(
+        answer, (np.array([5.0, 1.0, 4.0]), np.array([2.0, 1.0, 0.0]))
+    )
 
 
 @exercise(
@@ -378,7 +383,7 @@ def at_edge(answer: Callable[..., Any]) -> str | None:
         order = [grid[i] for i in torch.randperm(5, generator=g)]
         return grid[int(torch.randint(5, (1,), generator=g))], order
 
-    return compare(
+    found = compare(
         answer,
         lambda chosen, grid: chosen in (min(grid), max(grid)),
         [
@@ -400,6 +405,7 @@ def at_edge(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    return found or inputs_left_alone(answer, (0.1, [0.01, 0.1, 0.001]))
 
 
 @exercise(

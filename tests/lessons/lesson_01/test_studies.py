@@ -9,6 +9,7 @@ import torch
 
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import regression as regression_data
+from mtl_helpers.lessons.lesson_01 import few_and_many
 from mtl_helpers.lessons.lesson_01 import studies as study
 from mtl_helpers.models import HardSharing, tanh_trunk
 from mtl_helpers.tasks import regression
@@ -107,3 +108,25 @@ def test_box_loss_is_small_for_close_boxes_and_one_number_each():
     found = true + torch.tensor([[0.0], [0.2]], dtype=torch.float64)
     assert study.box_loss(found, true).tolist() == pytest.approx([0.0, 0.15])
     assert float(study.mean_iou(true, true)) == pytest.approx(1.0)
+
+
+def test_a_stranger_bends_elsewhere_and_few_keeps_few_labels():
+    kin, guest = (few_and_many.one_input(40, 8, 3, related) for related in (True, False))
+    assert torch.equal(kin.inputs, guest.inputs)
+    assert int((~kin.targets["few"].isnan()).sum()) == 8
+    known = ~kin.targets["few"].isnan()
+    torch.testing.assert_close(kin.targets["few"][known], guest.targets["few"][known])
+    both = few_and_many.one_input(400, 400, 0)
+    mirrored = torch.corrcoef(torch.stack([both.targets["few"], both.targets["many"]]))
+    assert float(mirrored[0, 1]) < -0.9
+
+
+def test_guests_give_a_row_for_each_arm_and_seed():
+    short = {**study.GUESTS, "learning_rates": [0.01], "steps": 4, "record_every": 2}
+    rows = study.guests({**short, "tuning_seeds": [5]}, [0, 1])
+    assert [(row["arm"], row["seed"]) for row in rows[:3]] == [
+        ("alone", 0), ("alone", 1), ("relatives", 0),
+    ]  # fmt: skip
+    assert {row["arm"]: len(row["rmse"]) for row in rows} == {
+        "alone": 9, "relatives": 8, "ninth": 8, "stranger": 9,
+    }  # fmt: skip
