@@ -191,7 +191,7 @@ def tuned(
 
 
 def separate(
-    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how
+    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how: Any
 ) -> Networks:
     """Train a network per seed and counter: network ``i * 20 + k`` learns counter k of seed i."""
 
@@ -203,7 +203,7 @@ def separate(
 
 
 def together(
-    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how
+    widths: Sequence[int], hours: int, inputs: str, seeds: Sequence[int], **how: Any
 ) -> Networks:
     """Train a network for all counters per seed."""
     draw = lambda number: city(seeds[number], hours, inputs)  # noqa: E731
@@ -482,7 +482,7 @@ def with_partners(configuration: Configuration, seeds: Sequence[int]) -> list[di
         names = [OWN, *(f"partner_{k}" for k in range(1, count + 1))]
         weights = {**dict.fromkeys(names, 1.0), OWN: setting.get("own_weight", 1.0)}
 
-        def run(seeds: Sequence[int], setting=setting, names=names, **how: Any):
+        def run(seeds: Sequence[int], setting=setting, names=names, **how: Any) -> Networks:
             def draw(number: int) -> Splits:
                 i, k = divmod(number, len(COUNTERS))
                 own, seed = COUNTERS[k], seeds[i]
@@ -579,6 +579,13 @@ PARTNERS = {
         {"name": "drowned", "partners": 3, "own_weight": 0.001},
     ],
 }
+
+
+def _only(lr: float, decay: float, steps: int) -> dict[str, Any]:
+    """What was chosen in one setting, for samples that need not tune again."""
+    return {"learning_rates": [lr], "weight_decays": [decay], "steps": steps}
+
+
 PARTS = [
     datasets_footsteps, standardised, city, group, in_old_unit, Networks, train_networks, tuned,
     separate, together,
@@ -620,7 +627,7 @@ STUDIES = [
         run=both_ways,
         seeds=range(10),
         keys=("hours", "width", "arm", "seed"),
-        sample=Sample({**HOURS, "hours": [10], "arms": ["together"]}, 0.05),
+        sample=Sample({**HOURS, **_only(0.01, 3.0, 40), "hours": [10], "arms": ["separate"]}, 0.05),
         code=PARTS,
     ),
     Study(
@@ -630,7 +637,9 @@ STUDIES = [
         run=both_ways,
         seeds=range(10),
         keys=("hours", "width", "arm", "seed"),
-        sample=Sample({**WIDTHS, "layer_widths": [2], "arms": ["together"]}, 0.05),
+        sample=Sample(
+            {**WIDTHS, **_only(0.03, 1.0, 40), "layer_widths": [8], "arms": ["separate"]}, 0.05
+        ),
         code=PARTS,
     ),
     Study(
@@ -640,7 +649,7 @@ STUDIES = [
         run=in_groups,
         seeds=range(10),
         keys=("size", "seed"),
-        sample=Sample({**GROUPS, "sizes": [20]}, 0.05),
+        sample=Sample({**GROUPS, **_only(0.01, 3.0, 140), "sizes": [20]}, 0.05),
         code=PARTS,
     ),
     Study(
@@ -650,7 +659,14 @@ STUDIES = [
         run=with_partners,
         seeds=range(8),
         keys=("setting", "seed"),
-        sample=Sample({**PARTNERS, "settings": [{"name": "alone", "partners": 0}]}, 0.05),
+        sample=Sample(
+            {
+                **PARTNERS,
+                **_only(0.1, 1.0, 40),
+                "settings": [{"name": "unlike", "partners": 3, "kind": "unlike"}],
+            },
+            0.05,
+        ),
         code=[*PARTS, partners, likeness],
     ),
 ]

@@ -201,6 +201,7 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
                     "would stop: give a tensor that was computed from `output`, also when it is 0."
                 )
             slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
+            slope = torch.zeros_like(leaf) if slope is None else slope
             return {"value": value.detach(), "gradient": slope}
 
         return both
@@ -386,7 +387,7 @@ def learn_noise(answer: Callable[..., Any]) -> str | None:
     message = compare(
         answer,
         lambda errors, steps, lr: errors.sqrt(),
-        [small, *draws(case, count=1)],
+        [small, *draws(case, count=1), (torch.full((3,), 1e-6, dtype=torch.float64), 600, 0.05)],
         slips={
             "sigma stays at 1: its logarithm is not among the optimiser's parameters.": (
                 lambda errors, steps, lr: torch.ones_like(errors)
