@@ -425,7 +425,7 @@ def second_vector(answer: Callable[..., Any]) -> str | None:
             if is_empty(made):
                 raise NotAttemptedError
             found = as_numbers(made, "the vector", shape=tuple(u1.shape))
-            return [float(found.norm()), float(found @ u1)]
+            return [float(found.norm()), float(found @ u1 / found.norm())]
 
         return length_and_cosine
 

@@ -194,14 +194,11 @@ def boxes_and_classes(model: nn.Module, data: MultiTaskData, count: int = 6) -> 
     return Picture(figure, says)
 
 
-def gain_dial(
-    rows: Sequence[Mapping[str, Any]], live: tuple[int, float, Interval] | None = None
-) -> Callable[..., Picture]:
+def gain_dial(rows: Rows) -> Callable[..., Picture]:
     """Make the explorer's picture of a recorded sweep: gain against examples, by relatedness.
 
     Args:
         rows: one a setting and seed: ``examples``, ``relatedness``, ``gain`` (in percent).
-        live: examples, relatedness and gain of a run made just now, drawn as a cross.
 
     Returns:
         A function of ``relatedness`` and ``examples``, both recorded values.
@@ -226,12 +223,6 @@ def gain_dial(
         band(axes, places, *ends, "multi-task")
         axes.axhline(0, color="0.3", linewidth=1.2)
         axes.axvline(at, color="0.3", linewidth=1.2, linestyle="dotted")
-        if live is not None and live[1] == relatedness:
-            where, gain = sizes.index(live[0]), live[2]
-            axes.errorbar(
-                where, gain.mean, [[gain.mean - gain.low], [gain.high - gain.mean]],
-                fmt="x", color="black", markersize=11, markeredgewidth=2.5, capsize=5, zorder=5,
-            )  # fmt: skip
         axes.set_xticks(places, sizes)
         label(axes, "training examples", "RMSE saved by sharing (%)")
         here = chosen[at]

@@ -507,7 +507,7 @@ WIDER = {
     **GRID,
     "examples": [40, 160],
     "relatedness": [0.5, 0.75],
-    "widths": [[64, 32]],
+    "widths": [[16, 8], [64, 32]],
     "learning_rates": [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05],
     "record_every": 10,
 }
@@ -619,7 +619,13 @@ STUDIES = [
         seeds=range(24),
         keys=("examples", "relatedness", "widths", "seed"),
         sample=Sample(
-            {**WIDER, "examples": [40], "relatedness": [0.5], "learning_rates": [0.001, 0.005]},
+            {
+                **WIDER,
+                "examples": [40],
+                "relatedness": [0.5],
+                "widths": [[64, 32]],
+                "learning_rates": [0.001, 0.005],
+            },
             0.02,
         ),
         code=PARTS,

@@ -110,12 +110,6 @@ def test_gain_dial_says_what_the_interval_allows(relatedness, verdict):
     assert not cut_off(picture.figure)
 
 
-def test_gain_dial_draws_the_live_point_on_its_own_curve_only():
-    live = (20, 1.0, mean_interval([4.0, 5.0, 6.0]))
-    drawn = [len(pictures.gain_dial(ROWS, live)(r, 10).figure.axes[0].containers) for r in (0, 1)]
-    assert drawn == [0, 1]
-
-
 def test_growing_feature_shows_each_moment():
     grid = torch.linspace(-2, 2, 5)
     film = [
