@@ -119,3 +119,140 @@ def test_curves_have_room_for_their_names(names):
     picture = pictures.curves(range(4), lines, x_label="step", y_label="distance", top=2)
     assert not cut_off(picture.figure)
     assert picture.figure.axes[0].get_ylim() == (0, 2)
+
+
+def test_one_number_losses_are_the_best_that_heads_can_do():
+    x, y = pictures.three_at_odds()
+    torch.testing.assert_close(x.T @ x / len(x), torch.eye(3, dtype=x.dtype))
+    trunk = torch.tensor([[1.0, -2.0, 0.5]], dtype=torch.float64)
+    found = pictures.one_number_losses(x, y, trunk)[0]
+    shared = (x @ trunk.T).numpy()
+    for k in range(3):
+        head = np.linalg.lstsq(shared, y[:, k].numpy(), rcond=None)[0]
+        assert found[k].item() == pytest.approx(np.mean((shared @ head - y[:, k].numpy()) ** 2))
+
+
+def test_no_trunk_has_a_lower_weighted_sum():
+    x, y = pictures.three_at_odds()
+    weights = torch.tensor([[0.2, 0.5, 0.3]], dtype=torch.float64)
+    best = pictures.one_number_losses(x, y, pictures.lowest_sum_trunks(x, y, weights))
+    others = pictures.one_number_losses(x, y, torch.randn(500, 3, dtype=torch.float64))
+    assert ((weights * others).sum(1) >= (weights * best).sum() - 1e-9).all()
+
+
+def test_training_one_number_lowers_the_losses():
+    x, y = pictures.three_at_odds()
+    start, end = (
+        pictures.train_one_number(x, y, lambda losses: losses.sum(1), 4, steps)
+        for steps in (1, 200)
+    )
+    assert (end.sum(1) < start.sum(1)).all()
+
+
+def test_the_cloud_and_the_plane_of_worst_and_mean_are_not_cut_off():
+    losses = torch.tensor([[1.0, 0.2], [0.3, 0.9], [1.0, 1.0]])
+    picture = pictures.cloud(losses, torch.tensor([True, True, False]))
+    assert picture.says == "3 models, 2 of them on the front."
+    assert not cut_off(picture.figure)
+    three = torch.tensor([[0.6, 0.7, 0.6], [0.9, 0.5, 0.6], [0.75, 0.75, 0.75]])
+    picture = pictures.worst_and_mean(three, three[1:2], three[0])
+    assert picture.says.endswith("is at least 0.90; that of the star is 0.70.")
+    assert not cut_off(picture.figure)
+
+
+@pytest.mark.parametrize("name", pictures.WALKERS)
+def test_walks_begin_at_the_same_place_and_are_drawn(name):
+    places = pictures.walk(name, 0.05, 1, steps=3)
+    assert places.shape == (4, 2) and places[0].tolist() == [-4, 1]
+    assert not cut_off(pictures.valley(name, 0.2, 100).figure)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: pictures.weights_explorer(two_linear_tasks()),
+        pictures.bent_explorer,
+        pictures.valley_explorer,
+        pictures.competing_explorer,
+    ],
+)
+def test_explorers_draw_at_every_corner(make):
+    explorer = make()
+    for corner in explorer.corners():
+        assert not cut_off(explorer.redraw(**corner).figure)
+
+
+def test_averages_begin_at_zero_and_follow_the_last_parameters():
+    history = pictures.noisy_runs([0.5], seeds=3, steps=10)
+    assert set(history) >= {"last parameters", "EMA 0.5", "falling rate", "small rate"}
+    first = history["last parameters"][:, 0]
+    assert all(values.shape == (3, 11) for values in history.values())
+    assert all((values[:, 0] == first).all() for values in history.values())
+    slow, quick = history["EMA 0.5"][:, 1], history["last parameters"][:, 1]
+    assert ((slow < first) == (quick < first)).all()
+
+
+def test_a_coupling_for_each_draw_is_the_same_as_one_for_all():
+    x, y, true = pictures.tied_tasks([0, 1], tasks=4, examples=6, inputs=3)
+    coupling = pictures.laplacian(torch.ones(4, 4, dtype=torch.float64))
+    one = pictures.solve_tied(x[:, 0], y[:, 0], coupling)
+    each = pictures.solve_tied(x[:, 0], y[:, 0], coupling.repeat(2, 1, 1))
+    torch.testing.assert_close(one, each)
+    chosen = pictures.choose((x, y, true), [one + 5, one])
+    assert chosen.picked.tolist() == [1, 1]
+    torch.testing.assert_close(chosen.errors, chosen.each[:, 1])
+
+
+def test_the_trace_norm_rests_where_a_step_changes_nothing():
+    draws = pictures.low_rank_tasks([0], tasks=4, examples=12)
+
+    def shrink(theta, amounts):
+        u, s, v = torch.linalg.svd(theta, full_matrices=False)
+        return (u * (s - amounts).clamp(min=0)[:, None]) @ v
+
+    found = pictures.trace_norm(draws, 2.0, shrink, steps=2000)
+    x, y = draws[0][:, 0], draws[1][:, 0]
+    slope = (x.mT @ ((x @ found[..., None]) - y[..., None]))[..., 0]
+    again = shrink(found - 0.01 * slope, torch.full((1, 1), 0.02, dtype=found.dtype))
+    torch.testing.assert_close(again, found, atol=1e-6, rtol=0)
+    assert torch.linalg.matrix_rank(draws[2])[0] == 2
+
+
+def test_the_springs_pull_along_minus_the_slope():
+    theta = torch.tensor([[1.0, 0.0], [3.0, 0.0], [2.0, 3.0]], dtype=torch.float64)
+    related = torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 0.5], [0.0, 0.5, 0.0]]).double()
+    picture = pictures.springs(theta, related)
+    assert picture.says.endswith("task_1: 4, 0; task_2: -5, 3; task_3: 1, -3.")
+    assert not cut_off(picture.figure)
+    leaf = theta.clone().requires_grad_()
+    (leaf.T @ pictures.laplacian(related) @ leaf).trace().backward()
+    assert (-leaf.grad).tolist() == [[4, 0], [-5, 3], [1, -3]]
+
+
+def test_competing_answers_add_up_on_the_left_only():
+    left, right = pictures.competing(2.0).figure.axes
+    heights = [sum(bar.get_height() for bar in axes.patches) for axes in (left, right)]
+    assert heights[0] == pytest.approx(1) and heights[1] > 1.5
+
+
+def test_tables_of_the_split_are_not_cut_off():
+    assert not cut_off(pictures.split_tables().figure)
+
+
+def test_coin_flips_repeat_themselves():
+    assert pictures.coin_flips(3) == pictures.coin_flips(3)
+    assert 0 <= pictures.coin_flips(3, "all", "all") <= 100
+
+
+def test_the_worst_margin_is_below_the_noisy_and_the_clean_one():
+    digits = pictures.three_or_eight()
+    assert len(digits.sign) == 357 and set(digits.sign.tolist()) == {-1, 1}
+    rows = torch.cat([part[0] for part in digits.parts.values()])
+    assert sorted(rows.tolist()) == list(range(357))  # nothing is in two parts
+    w, b = torch.randn(1, 10, 64, dtype=torch.float64), torch.zeros(1, 10, 1, dtype=torch.float64)
+    rng = torch.Generator().manual_seed(0)
+    clean, noise, worst = (
+        pictures.margins_of(digits, w, b, "judge", kind, rng) for kind in pictures.KINDS
+    )
+    assert (worst < noise).all() and (worst < clean).all()
+    assert not cut_off(pictures.attacked(digits, w[0, 0], 0.0).figure)
