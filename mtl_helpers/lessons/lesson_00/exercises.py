@@ -148,7 +148,13 @@ def by_seed(answer: Callable[..., Any]) -> str | None:
     if message := not_a_function(answer):
         return message
     small = ({0: 0.75, 1: 0.5, 2: 0.9}, {1: 0.75, 0: 0.5})
-    found = answer(*copy.deepcopy(small))
+    try:
+        found = answer(*copy.deepcopy(small))
+    except KeyError as error:
+        return (
+            f"your function asks for seed {error}, which one of the two dictionaries does not "
+            "have: leave out a seed that cannot be paired."
+        )
     if is_empty(found):
         raise NotAttemptedError
     if not isinstance(found, Mapping):
@@ -458,13 +464,12 @@ def _what_it_did(moved: Tensor, left: Tensor, right: Tensor) -> str:
     """Describe a wrong first step by what the steps of the two losses alone would be, [P] each."""
     both = torch.stack([left, right], 1)
     parts = torch.linalg.lstsq(both, moved[:, None]).solution
-    if not same(moved, left + right):
+    if same(moved, left + right) is None:
         return "the first step is right, but the later ones are not: does something carry over?"
-    if not same(both @ parts, moved[:, None]):
+    if same(both @ parts, moved[:, None]) is None:
         return (
             f"the first step goes {parts[0, 0]:.2f} times along the left loss's step, "
-            f"{parts[1, 0]:.2f} times along the right one's, and aside from both. It should go "
-            "once along each."
+            f"{parts[1, 0]:.2f} times along the right one's; it should go once along each."
         )
     return (
         "the first step does not go along the steps of the two losses. Is each loss "

@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from ipywidgets import SelectionSlider
 from matplotlib.axes import Axes
+from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from mtl_helpers.datasets import MultiTaskData, overlay
@@ -125,6 +127,12 @@ def two_digits(model: nn.Module, images: Tensor, classes: Tensor) -> Callable[..
         return Picture(figure, " ".join(_reading(n, chance[n], true[n]) for n in chance))
 
     return picture
+
+
+def single_digits() -> tuple[Tensor, Tensor]:
+    """Give scikit-learn's digits, between 0 and 1, [N, 8, 8], and what they are, [N]."""
+    digits = load_digits()
+    return torch.tensor(digits.images) / 16, torch.tensor(digits.target)
 
 
 def _first_of_each(images: Tensor, classes: Tensor) -> Tensor:
@@ -280,6 +288,22 @@ def weight_dial(
     return picture
 
 
+DIAL = {
+    "question": "How far from 0.5 can you turn the weight before a head loses five points?",
+    "describe": "Accuracy of both heads against the weight of the left task; 95 % intervals.",
+}
+FADE = {
+    "question": "Fade the left digit to nothing: does the left head say 'nothing'? "
+    "Then push the digits together: which head suffers more?",
+    "describe": "Left: the picture. Right: the probability each head gives to each digit.",
+}
+
+
+def weight_slider(rows: Sequence[Mapping[str, Any]]) -> SelectionSlider:
+    """Make the control for :func:`weight_dial`: a stop at each recorded weight."""
+    return SelectionSlider(options=sorted({row["weight"] for row in rows}), value=0.5)
+
+
 def by_seed(
     shared: Sequence[float],
     separate: Sequence[float],
@@ -374,4 +398,52 @@ def week(
         figure,
         f"{counter}, the week of {monday}: its own network is off by {off['separate']:.1f}, the "
         f"one with the shared trunk by {off['shared']:.1f} (root of the mean squared error).",
+    )
+
+
+# --------------------------------------------------------------------------------- the refresher
+
+
+def descent(losses: Sequence[float], weights: Sequence[float], rate: float) -> Picture:
+    """Draw steps down a loss with one parameter: the curve, the steps, the slope at the first.
+
+    Args:
+        losses: at each step, [S].
+        weights: the parameter at each step, [S].
+        rate: the learning rate, for the title.
+    """
+    w, loss = np.asarray(weights, dtype=float), np.asarray(losses, dtype=float)
+    centre, width = 2.0, 4.2
+    scale = (loss[0] - loss[-1]) / ((w[0] - centre) ** 2 - (w[-1] - centre) ** 2)
+    base = loss[0] - scale * (w[0] - centre) ** 2
+    figure, axes = new_figure(width=6.4, height=3.2)
+    x = np.linspace(centre - width, centre + width, 120)
+    axes.plot(x, base + scale * (x - centre) ** 2, color="0.6", linewidth=2, linestyle="solid")
+    axes.plot(w, loss, color=BLACK, marker="o", markersize=7, linewidth=1.2, linestyle="solid")
+    for k in (0, 1, len(w) - 1):
+        axes.annotate(f"step {k}" if k else "start", (w[k], loss[k]), (8, 4), fontsize=SIZE,
+                      textcoords="offset points")  # fmt: skip
+    label(axes, "parameter w", "loss")
+    axes.set_title(f"learning rate {rate:g}", loc="left", fontsize=SIZE, fontweight="bold")
+    _large(axes)
+    return Picture(figure, f"Learning rate {rate:g}: w goes from {w[0]:.1f} to {w[-1]:.2f}, the "
+                   f"loss from {loss[0]:.1f} to {loss[-1]:.2f}.")  # fmt: skip
+
+
+def three_sets() -> Diagram:
+    """Draw what training, validation and test data are for."""
+    figure, axes = canvas(128)
+    parts = (
+        (110, 196, "training data", ("the network", "learns from them"), "0.90"),
+        (276, 116, "validation", ("you choose", "settings on them"), "#CFE8F7"),
+        (410, 116, "test", ("looked at once,", "at the very end"), "#F9DFB5"),
+    )
+    for x, width, name, use, fill in parts:
+        box(axes, (x, 94, width, 40), [name], facecolor=fill)
+        for row, text in enumerate(use):
+            write(axes, x, 52 - 18 * row, text)
+    return Diagram(
+        figure,
+        "All examples are divided once: the network learns from training data, settings are "
+        "chosen on validation data, and test data are looked at once, at the very end.",
     )
