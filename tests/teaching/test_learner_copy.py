@@ -382,6 +382,8 @@ def test_what_comes_before_the_lesson_is_folded(real):
     for name in learner_copy.lessons(real):
         nb = nbformat.read(real / f"{name}.ipynb", 4)
         assert nb.cells[0].source.startswith("# ")
+        if name == "glossary":  # it has no code
+            continue
         assert folded(nb)[0] == next(c.id for c in nb.cells if c.cell_type == "code")
 
 
