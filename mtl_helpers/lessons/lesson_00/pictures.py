@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from mtl_helpers.datasets import MultiTaskData, overlay
+from mtl_helpers.datasets.footsteps import read_footsteps
 from mtl_helpers.lessons.lesson_00.streets import Streets
 from mtl_helpers.metrics import mean_interval, paired_interval
 from mtl_helpers.teaching.diagrams.primitives import PALE, Diagram, arrow, box, canvas, write
@@ -267,8 +268,9 @@ def weight_dial(
             style = task_style(name)
             band(axes, range(len(weights)), *ends, f"{name} digit", **style)
             axes.text(
-                (2.3, 7.7)[k], 0.5, f"{name} digit", color=style["color"], fontsize=SIZE,
+                (0.25, 0.75)[k], 0.5, f"{name} digit", color=style["color"], fontsize=SIZE,
                 fontweight="bold", ha=("left", "right")[k], zorder=5,
+                transform=axes.transAxes,
                 bbox={"facecolor": "white", "edgecolor": "none"},
             )  # fmt: skip
         for name, value in (live or {}).items():
@@ -372,13 +374,15 @@ def week(
     k, start = streets.counters.index(counter), np.datetime64(monday, "h")
     at = torch.from_numpy((streets.when >= start) & (streets.when < start + 168))
     hours = (streets.when[at.numpy()] - start).astype(int)
-    truth = streets.test_people[at, k]
+    truth, table = streets.test_people[at, k], read_footsteps()
+    counted = table.counts[np.isin(table.hours, streets.when[at.numpy()])]
+    counted = counted[:, table.counters.index(counter)]
     figure, axes = new_figure(width=7.6, height=3.3)
     place = axes.get_position()
     axes.set_position((place.x0 + 0.03, place.y0, place.width - 0.03, place.height))
     axes.yaxis.set_label_coords(-0.11, 0.5)
-    axes.fill_between(hours, truth.expm1(), color="0.84", linewidth=0)
-    off, top = {}, float(truth.nan_to_num(0).expm1().max())
+    axes.fill_between(hours, counted, color="0.84", linewidth=0)
+    off, top = {}, float(counted.nan_to_num(0).max())
     for name, values, colour in (("separate", separate, SEPARATE), ("shared", together, TOGETHER)):
         says = streets.logarithm(values)[at, k]
         axes.plot(hours, says.expm1(), color=colour, linewidth=2.4, linestyle="solid")
@@ -421,8 +425,9 @@ def descent(losses: Sequence[float], weights: Sequence[float], rate: float) -> P
     axes.plot(x, base + scale * (x - centre) ** 2, color="0.6", linewidth=2, linestyle="solid")
     axes.plot(w, loss, color=BLACK, marker="o", markersize=7, linewidth=1.2, linestyle="solid")
     for k in (0, 1, len(w) - 1):
-        axes.annotate(f"step {k}" if k else "start", (w[k], loss[k]), (8, 4), fontsize=SIZE,
-                      textcoords="offset points")  # fmt: skip
+        axes.annotate(f"step {k}" if k else "start", (w[k], loss[k]), (2, -19) if k > 1 else (8, 4),
+                      fontsize=SIZE, textcoords="offset points")  # fmt: skip
+    axes.set_ylim(-2.5, None)
     label(axes, "parameter w", "loss")
     axes.set_title(f"learning rate {rate:g}", loc="left", fontsize=SIZE, fontweight="bold")
     _large(axes)

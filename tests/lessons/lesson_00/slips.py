@@ -141,7 +141,7 @@ SLIPS = {
     ],
     "00.3": [
         (BY_SEED + "{s: separate[s] - shared[s] for s in shared if s in separate}", "other way"),
-        (BY_SEED + "{s: shared[s] - separate[s] for s in shared}", "leave out a seed"),
+        (BY_SEED + "{s: shared[s] - separate[s] for s in shared}", "KeyError: 2"),
         (
             BY_SEED + "{s: a - b for (s, a), b in zip(shared.items(), separate.values())}",
             "paired by position",
