@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils import parameters_to_vector
 
 from mtl_helpers.datasets import overlapping_digits
 from mtl_helpers.models import HardSharing, mlp
 from mtl_helpers.tasks import classification
-from mtl_helpers.teaching.exercises.answers import compare, draws, same
+from mtl_helpers.teaching.exercises.answers import (
+    NotAttemptedError,
+    compare,
+    draws,
+    is_empty,
+    not_a_function,
+    same,
+    show,
+)
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
+from mtl_helpers.teaching.exercises.values import numbers
 from mtl_helpers.training import evaluate, fit
 
 
@@ -27,9 +39,13 @@ from mtl_helpers.training import evaluate, fit
 )
 def joint_loss(answer: Callable[..., Any]) -> str | None:
     """Check ``joint_loss(left, right, weight)``."""
+
+    def right(left: Any, right: Any, weight: float) -> Any:
+        return weight * left + (1 - weight) * right
+
     return compare(
         answer,
-        lambda left, right, weight: weight * left + (1 - weight) * right,
+        right,
         [(2.0, 1.0, 0.75), *draws(lambda g: tuple(torch.rand(3, generator=g).tolist()))],
         slips={
             "you gave the weight to the right task; it belongs to the left one.": (
@@ -51,54 +67,15 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
                 lambda left, right, weight: weight * left + 1 - weight * right
             ),
         },
-    )
+    ) or gradient_reaches(answer, (torch.tensor(2.0), torch.tensor(1.0), 0.75), right=right)
 
 
 @exercise(
     "00.2",
-    "Both at once",
-    kind="explain with numbers",
-    difficulty=1,
-    minutes=3,
-    right="with 0.9 and 0.8, both are correct on 0.72: less often than either alone.",
-)
-def both_right(answer: Callable[..., Any]) -> str | None:
-    """Check ``both_right(left, right)``."""
-    return compare(
-        answer,
-        lambda left, right: left * right,
-        [(0.9, 0.8), *draws(lambda g: tuple(torch.rand(2, generator=g).tolist()))],
-        slips={
-            "you took the worse of the two; that would need every mistake of the better head to "
-            "fall on a picture that the worse one also misreads.": min,
-            "you averaged; a picture counts only when left and right are both read.": (
-                lambda left, right: (left + right) / 2
-            ),
-            "that is the share with at least one correct; the question is for both.": (
-                lambda left, right: left + right - left * right
-            ),
-            "you added the shares; the result can be above 1, and a share cannot.": (
-                lambda left, right: left + right
-            ),
-            "pictures that both heads misread are taken off twice.": (
-                lambda left, right: left + right - 1
-            ),
-            "`and` gives back one of the two numbers; it does not combine them.": (
-                lambda left, right: left and right
-            ),
-            "give a share between 0 and 1, not a percentage.": (
-                lambda left, right: 100 * left * right
-            ),
-        },
-    )
-
-
-@exercise(
-    "00.3",
     "The accuracy that is off",
     kind="bug hunt",
     difficulty=2,
-    minutes=5,
+    minutes=4,
     right="score the whole set at once, or count the hits and divide once at the end.",
 )
 def accuracy(answer: Callable[..., Any]) -> str | None:
@@ -127,6 +104,11 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
                     .mean()
                 )
             ),
+            "give a fraction between 0 and 1, not a percentage.": (
+                lambda logits, labels, batch_size: (
+                    100 * (logits.argmax(1) == labels).double().mean()
+                )
+            ),
             "you count the hits but do not divide by the number of examples.": (
                 lambda logits, labels, batch_size: (logits.argmax(1) == labels).sum()
             ),
@@ -142,7 +124,131 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
 
 
 @exercise(
-    "00.4",
+    "00.3",
+    "Seed by seed",
+    kind="fill one line",
+    difficulty=2,
+    minutes=4,
+    right="each seed is compared with itself, so what makes a seed hard or easy cancels.",
+)
+def by_seed(answer: Callable[..., Any]) -> str | None:
+    """Check ``by_seed(shared, separate)``: dictionaries from seed to accuracy."""
+
+    def right(shared: Mapping[int, float], separate: Mapping[int, float]) -> dict[int, float]:
+        return {seed: shared[seed] - separate[seed] for seed in shared if seed in separate}
+
+    def case(g: torch.Generator) -> tuple[dict[int, float], dict[int, float]]:
+        first, second = torch.randperm(6, generator=g), torch.randperm(6, generator=g)
+        values = torch.rand(2, 6, generator=g).tolist()
+        return (
+            dict(zip(first[:5].tolist(), values[0], strict=False)),
+            dict(zip(second[:4].tolist(), values[1], strict=False)),
+        )
+
+    if message := not_a_function(answer):
+        return message
+    small = ({0: 0.75, 1: 0.5, 2: 0.9}, {1: 0.75, 0: 0.5})
+    found = answer(*copy.deepcopy(small))
+    if is_empty(found):
+        raise NotAttemptedError
+    if not isinstance(found, Mapping):
+        return f"give a dictionary with a difference for each seed; found {show(found)}."
+    if set(found) != {0, 1}:
+        return (
+            f"shared has the seeds 0, 1 and 2, and separate has 1 and 0, so the seeds of the "
+            f"result are 0 and 1; found {show(list(found))}."
+        )
+    return compare(
+        answer,
+        right,
+        [small, *draws(case)],
+        slips={
+            "you subtracted the other way round; it is shared minus separate.": (
+                lambda shared, separate: {k: -v for k, v in right(shared, separate).items()}
+            ),
+            "you paired by position; the two dictionaries have their seeds in different orders.": (
+                lambda shared, separate: {
+                    seed: one - two
+                    for seed, one, two in zip(
+                        shared, shared.values(), separate.values(), strict=False
+                    )
+                }
+            ),
+            "you dropped the sign; without it a loss looks like a gain.": (
+                lambda shared, separate: {k: abs(v) for k, v in right(shared, separate).items()}
+            ),
+            "you subtracted the mean of all seeds; subtract the same seed's accuracy.": (
+                lambda shared, separate: {
+                    k: shared[k] - sum(separate.values()) / len(separate)
+                    for k in right(shared, separate)
+                }
+            ),
+            "you divided; the difference is asked for.": (
+                lambda shared, separate: {
+                    k: shared[k] / separate[k] for k in right(shared, separate)
+                }
+            ),
+        },
+    ) or inputs_left_alone(answer, small)
+
+
+@exercise(
+    "00.11",
+    "One step by hand",
+    kind="fill one step",
+    difficulty=2,
+    minutes=5,
+    right="against the gradient, a little: that is all an optimiser of this kind does.",
+)
+def one_step(answer: Callable[..., Any]) -> str | None:
+    """Check ``one_step(x, y, w, lr)``: the parameters after one step, [D]."""
+
+    def gradient(x: Tensor, y: Tensor, w: Tensor) -> Tensor:
+        return 2 / len(y) * x.T @ (x @ w - y)
+
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
+        x = torch.randn(5, 3, generator=g, dtype=torch.float64)
+        y, w = (torch.randn(n, generator=g, dtype=torch.float64) for n in (5, 3))
+        return x, y, w, 0.1
+
+    small = (
+        torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64),
+        torch.tensor([1.0, 0.0], dtype=torch.float64),
+        torch.tensor([0.0, 1.0], dtype=torch.float64),
+        0.1,
+    )
+
+    def slip(scale: float | str = 1.0, start: float = 1.0) -> Callable[..., Tensor]:
+        def wrong(x: Tensor, y: Tensor, w: Tensor, lr: float) -> Tensor:
+            factor = len(y) if scale == "sum" else scale
+            return start * w - lr * factor * gradient(x, y, w)
+
+        return wrong
+
+    return compare(
+        answer,
+        lambda x, y, w, lr: w - lr * gradient(x, y, w),
+        [small, *draws(case)],
+        slips={
+            "you went up the slope: the step goes against the gradient, so subtract.": slip(-1.0),
+            "you summed the squared errors; the loss is their mean, so divide by N.": slip("sum"),
+            "the factor 2 of the square is missing.": slip(0.5),
+            "that is the step alone; start from w.": slip(1.0, 0.0),
+            "that is the step alone, and its sign is the other one; give w minus lr times the "
+            "gradient.": slip(-1.0, 0.0),
+            "that is the gradient; the parameters after the step are asked for.": (
+                lambda x, y, w, lr: gradient(x, y, w)
+            ),
+            "the learning rate is missing: multiply the gradient by lr.": (
+                lambda x, y, w, lr: w - gradient(x, y, w)
+            ),
+            "the parameters have not moved.": slip(0.0),
+        },
+    ) or inputs_left_alone(answer, small)
+
+
+@exercise(
+    "00.12",
     "Starve a task",
     kind="adversarial",
     difficulty=2,
@@ -150,7 +256,7 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
     right="an optimiser neglects what the sum neglects, and says nothing about it.",
 )
 def starving_weights(answer: Mapping[str, float]) -> str | None:
-    """Check ``{"left": ..., "right": ...}`` by training with it as in section 2, for a second."""
+    """Check ``{"left": ..., "right": ...}`` by training with it as in lesson 00, for a second."""
     if not isinstance(answer, Mapping) or set(answer) != {"left", "right"}:
         return "give a dictionary with one weight for 'left' and one for 'right'."
     if any(isinstance(weight, str) for weight in answer.values()):
@@ -183,7 +289,46 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
 
 
 @exercise(
-    "00.5",
+    "00.13",
+    "Both at once",
+    kind="explain with numbers",
+    difficulty=1,
+    minutes=3,
+    right="with 0.9 and 0.8, both are correct on 0.72: less often than either alone.",
+)
+def both_right(answer: Callable[..., Any]) -> str | None:
+    """Check ``both_right(left, right)``."""
+    return compare(
+        answer,
+        lambda left, right: left * right,
+        [(0.9, 0.8), *draws(lambda g: tuple(torch.rand(2, generator=g).tolist()))],
+        slips={
+            "you took the worse of the two; that would need every mistake of the better head to "
+            "fall on a picture that the worse one also misreads.": min,
+            "you averaged; a picture counts only when left and right are both read.": (
+                lambda left, right: (left + right) / 2
+            ),
+            "that is the fraction with at least one correct; the question is for both.": (
+                lambda left, right: left + right - left * right
+            ),
+            "you added the fractions; the result can be above 1, and a fraction cannot.": (
+                lambda left, right: left + right
+            ),
+            "pictures that both heads misread are taken off twice.": (
+                lambda left, right: left + right - 1
+            ),
+            "`and` gives back one of the two numbers; it does not combine them.": (
+                lambda left, right: left and right
+            ),
+            "give a fraction between 0 and 1, not a percentage.": (
+                lambda left, right: 100 * left * right
+            ),
+        },
+    )
+
+
+@exercise(
+    "00.14",
     "What a second head costs",
     kind="fill one line",
     difficulty=1,
@@ -192,10 +337,14 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
 )
 def parameters_shared(answer: Callable[..., Any]) -> str | None:
     """Check ``parameters_shared(trunk, head, tasks)``."""
-    return compare(
+    cases = [
+        (100, 10, 3),
+        *draws(lambda g: tuple(torch.randint(2, 999, (3,), generator=g).tolist())),
+    ]
+    message = compare(
         answer,
         lambda trunk, head, tasks: trunk + tasks * head,
-        [(100, 10, 3), *draws(lambda g: tuple(torch.randint(2, 999, (3,), generator=g).tolist()))],
+        cases,
         slips={
             "that is the price of separate networks: you paid for the trunk once per task.": (
                 lambda trunk, head, tasks: tasks * (trunk + head)
@@ -212,10 +361,27 @@ def parameters_shared(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    return _overflow(answer, cases) or message if message else None
+
+
+def _overflow(answer: Callable[..., Any], cases: Sequence[tuple]) -> str | None:
+    """Say that a number has outgrown its type: it is off by a multiple of 2^8, 2^16 or 2^32."""
+    for bits in (8, 16, 32):
+        found = [numbers(answer(*case)) for case in cases]
+        off = [
+            None if f is None or f.numel() != 1 else float(f) - (trunk + tasks * head)
+            for f, (trunk, head, tasks) in zip(found, cases, strict=True)
+        ]
+        if all(o is not None and o % 2**bits == 0 for o in off):
+            return (
+                f"the number has outgrown its type: whole numbers of {bits} bits start again from "
+                "the other end. Use Python's own int, which has no limit."
+            )
+    return None
 
 
 @exercise(
-    "00.6",
+    "00.15",
     "One whole step",
     kind="fill one step",
     difficulty=2,
@@ -248,7 +414,7 @@ def training_step(answer: Callable[..., Any]) -> str | None:
             optimizer.step()
         return loss
 
-    def after_three(one_step: Callable[..., Any], seed: int, **slip: Any) -> list[Tensor]:
+    def after(one_step: Callable[..., Any], seed: int, count: int = 3, **slip: Any) -> list[Tensor]:
         with torch.random.fork_rng(devices=[]):
             torch.default_generator.manual_seed(seed)
             tasks = [classification("left", 3), classification("right", 3)]
@@ -256,12 +422,14 @@ def training_step(answer: Callable[..., Any]) -> str | None:
             images = torch.rand(6, 4, dtype=torch.float64)
             left, right = torch.randint(3, (2, 6))
             optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
-            for _ in range(3):
+            start = parameters_to_vector(model.parameters()).detach()
+            for _ in range(count):
                 loss = one_step(model, optimizer, images, left, right, **slip)
-        return [*(p.detach() for p in model.parameters()), loss]
+        moved = parameters_to_vector(model.parameters()).detach() - start
+        return [moved, loss]
 
-    found = [after_three(answer, seed) for seed in (1, 2)]
-    expected = [after_three(step, seed) for seed in (1, 2)]
+    found = [after(answer, seed) for seed in (1, 2)]
+    expected = [after(step, seed) for seed in (1, 2)]
     if any(isinstance(f[-1], type(...)) for f in found) or same(found, expected) is None:
         return same(found, expected)
     slips: dict[str, dict[str, Any]] = {
@@ -278,8 +446,26 @@ def training_step(answer: Callable[..., Any]) -> str | None:
         "you averaged the two losses; here they are added.": {"times": 0.5},
     }
     for message, slip in slips.items():
-        if same(found, [after_three(step, seed, **slip) for seed in (1, 2)]) is None:
+        if same(found, [after(step, seed, **slip) for seed in (1, 2)]) is None:
             return message
     if same([f[:-1] for f in found], [e[:-1] for e in expected]) is None:
         return "the parameters are right, but return the sum of the two losses."
-    return "after three steps the parameters differ from those of forward, sum, zero, back, step."
+    left, right = (after(step, 1, count=1, tasks=(k,))[0] for k in (0, 1))
+    return _what_it_did(after(answer, 1, count=1)[0], left, right)
+
+
+def _what_it_did(moved: Tensor, left: Tensor, right: Tensor) -> str:
+    """Describe a wrong first step by what the steps of the two losses alone would be, [P] each."""
+    both = torch.stack([left, right], 1)
+    parts = torch.linalg.lstsq(both, moved[:, None]).solution
+    if same(moved, left + right) is None:
+        return "the first step is right, but the later ones are not: does something carry over?"
+    if same(both @ parts, moved[:, None]) is None:
+        return (
+            f"the first step goes {parts[0, 0]:.2f} times along the left loss's step, "
+            f"{parts[1, 0]:.2f} times along the right one's; it should go once along each."
+        )
+    return (
+        "the first step does not go along the steps of the two losses. Is each loss "
+        "F.cross_entropy of the head's scores as they are (no softmax, no argmax before it)?"
+    )

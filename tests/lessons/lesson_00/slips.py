@@ -24,6 +24,9 @@ def step(
 
 ACCURACY = "def accuracy(logits, labels, batch_size):\n    return "
 
+BY_SEED = "def by_seed(shared, separate):\n    return "
+ONE_STEP = "def one_step(x, y, w, lr):\n    return "
+
 SLIPS = {
     "00.1": [
         (
@@ -36,10 +39,26 @@ SLIPS = {
         ),
         ("def joint_loss(left, right, weight):\n    return weight * (left + right)", "same weight"),
         ("def joint_loss(left, right, weight):\n    return (left + right) / 2", "does not appear"),
+        (
+            "def joint_loss(left, right, weight):\n"
+            "    return weight * float(left) + (1 - weight) * float(right)",
+            "leave out float()",
+        ),
+        (
+            "def joint_loss(left, right, weight):\n"
+            "    with torch.no_grad():\n        return weight * left + (1 - weight) * right",
+            "under no_grad",
+        ),
+        (
+            "def joint_loss(left, right, weight):\n"
+            "    right = getattr(right, 'detach', lambda: right)()\n"
+            "    return weight * left + (1 - weight) * right",
+            "no gradient reaches `right`",
+        ),
     ],
-    "00.2": [
+    "00.13": [
         ("def both_right(left, right):\n    left * right", "begin with 'return'"),
-        ("def both_right(left, right):\n    return left + right", "a share cannot"),
+        ("def both_right(left, right):\n    return left + right", "a fraction cannot"),
         (
             "def both_right(left, right):\n    return 1 - (1 - left) - (1 - right)",
             "taken off twice",
@@ -48,7 +67,7 @@ SLIPS = {
         ("def both_right(left, right):\n    return (left + right) / 2", "you averaged"),
         ("def both_right(left, right):\n    return left + right - left * right", "at least one"),
     ],
-    "00.3": [
+    "00.2": [
         (
             ACCURACY + "sum((a.argmax(1) == b).double().mean() for a, b in "
             "zip(logits.split(batch_size), labels.split(batch_size))) "
@@ -69,31 +88,95 @@ SLIPS = {
         (ACCURACY + "(logits.argmax(1) == labels).mean()", "could not infer output dtype"),
         (ACCURACY + "(logits.argmax(0) == labels).double().mean()", "your function raised"),
     ],
-    "00.4": [
+    "00.12": [
         ("starving = {'left': 1.0, 'right': 1.0}", "more unequal"),
         ("starving = {'left': 1.0, 'right': 0.00001}", "starved the right task"),
         ("starving = {'left': 0.0, 'right': 1.0}", "zero is too easy"),
         ("starving = {'left': -1.0, 'right': 1.0}", "training refused these weights"),
         ("starving = {'left': 1.0}", "one weight for 'left' and one for 'right'"),
     ],
-    "00.5": [
+    "00.14": [
         (
             "def parameters_shared(trunk, head, tasks):\n    return tasks * (trunk + head)",
             "separate",
         ),
         ("def parameters_shared(trunk, head, tasks):\n    return trunk + head", "one head only"),
         (
+            "def parameters_shared(trunk, head, tasks):\n"
+            "    return (torch.tensor(trunk + tasks * head) % 256).item()",
+            "outgrown its type",
+        ),
+        (
             "def parameters_shared(trunk, head, tasks):\n    return tasks * trunk + head",
             "the other way round",
         ),
     ],
-    "00.6": [
+    "00.15": [
         (step(zero=""), "optimizer.zero_grad()"),
         (step(step=""), "nothing moves"),
         (step(loss="loss_left"), "only the left loss"),
         (step(loss="loss_right"), "only the right loss"),
         (step(loss="(loss_left + loss_right) / 2"), "you averaged"),
         (step(result="loss_left"), "return the sum"),
-        (step(loss="loss_left + 3 * loss_right"), "after three steps"),
+        (step(loss="loss_left + 3 * loss_right"), "3.00 times along the right one"),
+        (step(step="optimizer.step(); optimizer.step()"), "2.00 times along the left"),
+        (
+            step(
+                loss='F.cross_entropy(outputs["left"].softmax(1), left) '
+                '+ F.cross_entropy(outputs["right"].softmax(1), right)'
+            ),
+            "no softmax",
+        ),
+        (
+            step(loss="(loss_left + loss_right) ** 2"),
+            "times along the left",
+        ),
+        (
+            step(
+                step="optimizer.step(); "
+                "optimizer.param_groups[0]['lr'] = optimizer.param_groups[0]['lr'] / 2"
+            ),
+            "the first step is right",
+        ),
+    ],
+    "00.3": [
+        (BY_SEED + "{s: separate[s] - shared[s] for s in shared if s in separate}", "other way"),
+        (BY_SEED + "{s: shared[s] - separate[s] for s in shared}", "KeyError: 2"),
+        (
+            BY_SEED + "{s: a - b for (s, a), b in zip(shared.items(), separate.values())}",
+            "paired by position",
+        ),
+        (
+            BY_SEED + "{s: abs(shared[s] - separate[s]) for s in shared if s in separate}",
+            "dropped the sign",
+        ),
+        (
+            BY_SEED + "{s: shared[s] - sum(separate.values()) / len(separate) "
+            "for s in shared if s in separate}",
+            "the mean of all seeds",
+        ),
+        (BY_SEED + "[shared[s] - separate[s] for s in shared if s in separate]", "a dictionary"),
+        (
+            BY_SEED + "{s: shared.get(s, 0) - separate.get(s, 0) for s in shared}",
+            "so the seeds of the result are 0 and 1",
+        ),
+        (
+            BY_SEED + "{s: shared.pop(s) - separate[s] for s in list(shared) if s in separate}",
+            "belongs to the caller",
+        ),
+    ],
+    "00.11": [
+        (ONE_STEP + "w + lr * 2 / len(y) * x.T @ (x @ w - y)", "up the slope"),
+        (ONE_STEP + "w - lr * 2 * x.T @ (x @ w - y)", "you summed"),
+        (ONE_STEP + "w - lr / len(y) * x.T @ (x @ w - y)", "factor 2"),
+        (ONE_STEP + "-lr * 2 / len(y) * x.T @ (x @ w - y)", "the step alone; start from w"),
+        (ONE_STEP + "lr * 2 / len(y) * x.T @ (x @ w - y)", "its sign is the other one"),
+        (ONE_STEP + "2 / len(y) * x.T @ (x @ w - y)", "that is the gradient"),
+        (ONE_STEP + "w - 2 / len(y) * x.T @ (x @ w - y)", "the learning rate is missing"),
+        (ONE_STEP + "w", "have not moved"),
+        (
+            ONE_STEP + "w.sub_(lr * 2 / len(y) * x.T @ (x @ w - y))",
+            "which belongs to the caller",
+        ),
     ],
 }

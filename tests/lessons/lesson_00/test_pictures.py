@@ -2,11 +2,15 @@
 
 import itertools
 
+import numpy as np
 import pytest
 import torch
+from matplotlib.patches import FancyBboxPatch
 
 from mtl_helpers.datasets import overlapping_digits
+from mtl_helpers.lessons.lesson_00 import pictures
 from mtl_helpers.lessons.lesson_00.pictures import readings, two_digits, weight_dial
+from mtl_helpers.lessons.lesson_00.streets import few_hours
 from mtl_helpers.models import HardSharing, mlp
 from mtl_helpers.tasks import classification
 from mtl_helpers.teaching.figures import cut_off
@@ -94,3 +98,103 @@ def test_weight_dial_says_the_recorded_numbers_and_draws_the_live_ones():
 def test_two_digits_knows_when_there_is_no_left_digit():
     says = make_two(Oracle(3, 5))(left=3, right=5, left_ink=0.0).says
     assert says.startswith("The left head reads 3 at 100% (there is none). The right")
+
+
+def test_pairs_show_both_answers():
+    data = overlapping_digits(train=16, valid=0, test=0).train
+    picture = pictures.pairs(data.inputs, data.targets["left"], data.targets["right"], count=8)
+    first = f"{data.targets['left'][0]} {data.targets['right'][0]}"
+    assert picture.says.startswith(f"The first 8 pairs: {first}, ")
+    assert picture.figure.axes[0].texts[0].get_text() == first
+    assert not cut_off(picture.figure)
+
+
+def test_misread_counts_what_the_pictures_show():
+    images = torch.linspace(0, 1, 10, dtype=torch.float64)[:, None, None].expand(10, 8, 8)
+    counts = pictures.misread(Oracle(3, 5), images, torch.arange(10), 4)
+    assert counts == {"left": 90, "right": 90}
+    model = HardSharing.linear(mlp(120, [8]), TASKS).double()
+    explorer = two_digits(model, images, torch.arange(10))
+    says = [explorer(*divmod(pair, 10), columns_apart=2).says for pair in range(100)]
+    lefts = sum("wrong" in text.split("The right head")[0] for text in says)
+    assert pictures.misread(model, images, torch.arange(10), 2)["left"] == lefts
+
+
+def test_by_seed_says_the_paired_difference():
+    shared, separate = [0.5, 0.7, 0.6], [1.0, 1.0, 1.0]
+    picture = pictures.by_seed(shared, separate, "error", "difference")
+    half = 4.3027 * 0.1 / 3**0.5
+    low, high = f"{-0.4 - half:+.1f}", f"{-0.4 + half:+.1f}"
+    assert picture.says == f"3 seeds. Mean difference -0.4, from {low} to {high}."
+    assert not cut_off(picture.figure)
+    per_cent = pictures.by_seed([1.0, 1.4], [2.0, 2.0], "error", "change", relative=True)
+    assert "Mean difference -40.0 %" in per_cent.says
+    joined = [line for line in picture.figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert [tuple(line.get_ydata()) for line in joined] == [(1.0, 0.5), (1.0, 0.7), (1.0, 0.6)]
+
+
+@pytest.mark.parametrize("name", ["ways_back", "two_orders", "three_sets"])
+def test_ideas_are_drawn_within_their_frame(name):
+    diagram = getattr(pictures, name)()
+    assert not cut_off(diagram.figure)
+    assert len(diagram.says.split()) > 15
+    sizes = [text.get_fontsize() for text in diagram.figure.axes[0].texts]
+    assert min(sizes) >= 11
+
+
+def test_a_cut_branch_is_drawn_broken():
+    boxes = pictures.ways_back().figure.findobj(FancyBboxPatch)
+    broken = [p for p in boxes if p.get_linestyle() not in ("solid", "-")]
+    assert (len(boxes), len(broken)) == (14, 2)  # the right loss and the right head, once
+
+
+def test_descent_draws_the_bowl_through_the_steps():
+    weights = [-1.0, 0.5, 1.5]
+    picture = pictures.descent([(w - 2) ** 2 + 1 for w in weights], weights, 0.25)
+    assert (
+        picture.says == "Learning rate 0.25: w goes from -1.0 to 1.50, the loss from 10.0 to 1.25."
+    )
+    x, y = picture.figure.axes[0].lines[0].get_data()
+    assert np.allclose(y, (x - 2) ** 2 + 1)
+    assert not cut_off(picture.figure)
+
+
+def test_the_slider_stops_at_the_recorded_weights():
+    slider = pictures.weight_slider(ROWS)
+    assert list(slider.options) == [0.0, 0.5, 1.0] and slider.value == 0.5
+
+
+def test_single_digits_are_scikit_learns():
+    images, classes = pictures.single_digits()
+    assert images.shape == (1797, 8, 8) and float(images.max()) == 1
+    assert classes[:10].tolist() == list(range(10))
+
+
+def test_few_hours_are_standardised_labels_and_the_other_hours():
+    city = few_hours(seed=3, hours=12)
+    assert len(city.counters) == city.people.shape[1] == 20
+    labels = [city.only(k)[1] for k in range(20)]
+    assert all(tuple(label.shape) == (12, 1) for label in labels)
+    assert all(abs(float(label.mean())) < 1e-9 for label in labels)
+    assert all(float(label.std()) == pytest.approx(1) for label in labels)
+    assert len(city.when) == len(city.test_hours) == len(city.test_people)
+    assert (np.diff(city.when) > np.timedelta64(0, "h")).all()
+    hour = city.when.astype(int) % 24
+    angle = torch.atan2(city.test_hours[:, 0], city.test_hours[:, 1])
+    assert torch.equal(((angle * 12 / torch.pi).round() % 24).int(), torch.from_numpy(hour).int())
+
+
+def test_errors_are_those_of_the_logarithm():
+    city = few_hours(seed=0)
+    truth = (city.test_people - city.mean) / city.sd
+    assert torch.allclose(city.errors(truth.nan_to_num(0)), torch.zeros(20, dtype=truth.dtype))
+    off = city.errors((truth + 1 / city.sd).nan_to_num(0))
+    assert torch.allclose(off, torch.ones(20, dtype=truth.dtype))
+
+
+def test_a_week_says_how_far_each_network_is_off():
+    city = few_hours(seed=0)
+    truth = ((city.test_people - city.mean) / city.sd).nan_to_num(0)
+    picture = pictures.week(city, truth, truth + 2 / city.sd, "30 Queen Street", "2023-05-08")
+    assert "its own network is off by 2.0, the one with the shared trunk by 0.0" in picture.says
+    assert not cut_off(picture.figure)
