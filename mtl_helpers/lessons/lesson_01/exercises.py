@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -58,6 +60,8 @@ def shared_network(answer: Callable[..., Any]) -> str | None:
             raise NotAttemptedError
         if not isinstance(network, nn.Module):
             return f"give a network, an nn.Module such as nn.Sequential; found {show(network)}."
+        if type(network).forward is nn.Module.forward:
+            return "the network has no forward: use nn.Sequential, or write a class with one."
         called = f"shared_network({inputs}, {width}, {counters})"
         if message := _shared(network, inputs, width, counters):
             return f"{called}: {message}"
@@ -72,8 +76,8 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(9, inputs, generator=rng, dtype=torch.float64).to(weights[0].dtype)
 
-    def outputs(batch: Tensor) -> Tensor:
-        found = network(batch)
+    def outputs(batch: Tensor, model: nn.Module = network) -> Tensor:
+        found = model(batch)
         parts = list(found.values()) if isinstance(found, Mapping) else found
         if isinstance(parts, list | tuple):
             return torch.stack([part.reshape(len(batch)) for part in parts], 1)
@@ -85,8 +89,20 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
             f"9 hours must give a table of shape [9, {counters}], a column for each counter; "
             f"found {list(table.shape)}."
         )
+    if not isinstance(table, Tensor) or not table.requires_grad:
+        return "the table has no gradient, so nothing can learn: give what the layers compute."
     if message := layers_stay(network, (x,)) or each_example_counts(outputs, x):
         return message
+    bent = outputs(x[:4] + x[4:8]) + outputs(0 * x[:4]) - outputs(x[:4]) - outputs(x[4:8])
+    if float(bent.detach().abs().max()) < 1e-5:
+        return "the network is linear: put an nn.ReLU() after each of the trunk's layers."
+    trunk, head = (inputs + 1) * width + (width + 1) * width, width + 1
+    expected, found = trunk + counters * head, sum(w.numel() for w in weights)
+    if found == expected and not _plain_layers(outputs, network, x, inputs, width):
+        return (
+            "the layers are put together in another way: each of the trunk's two linear layers is "
+            "followed by one nn.ReLU(), and the heads by none."
+        )
     reached = torch.stack([_reached(table[:, k], weights) for k in range(counters)])
     if not reached.all(0).any():
         return (
@@ -97,17 +113,32 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
     if not alone.any(1).all():
         k = int((~alone.any(1)).nonzero()[0])
         return f"column {k} has no parameter of its own: give each counter a head."
-    bent = outputs(x[:4] + x[4:8]) + outputs(0 * x[:4]) - outputs(x[:4]) - outputs(x[4:8])
-    if float(bent.detach().abs().max()) < 1e-5:
-        return "the network is linear: put an nn.ReLU() after each of the trunk's layers."
-    trunk, head = (inputs + 1) * width + (width + 1) * width, width + 1
-    expected, found = trunk + counters * head, sum(w.numel() for w in weights)
     if found != expected:
         return (
             f"{found} parameters found, {expected} expected: {trunk} in a trunk of two layers of "
             f"{width} units, and {head} in each of the {counters} linear heads."
         )
     return None
+
+
+def _plain_layers(
+    outputs: Callable[..., Tensor], network: nn.Module, x: Tensor, inputs: int, width: int
+) -> bool:
+    """Tell linear, ReLU, linear, ReLU, linear from other networks by what equal numbers give.
+
+    With all parameters -1 both ReLUs shut, and an output is its bias. With all 1 they are open, and
+    sums come out.
+    """
+    found = []
+    for value in (-1.0, 1.0):
+        model = copy.deepcopy(network)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.fill_(value)
+            found.append(outputs(torch.ones_like(x), model))
+    open_ = width * (width * (inputs + 1) + 1) + 1
+    same_low = torch.allclose(found[0], -torch.ones_like(found[0]))
+    return same_low and torch.allclose(found[1], torch.full_like(found[1], open_), rtol=1e-2)
 
 
 def _reached(column: Tensor, weights: Sequence[Tensor]) -> Tensor:
@@ -289,8 +320,8 @@ def who_pays(answer: Callable[..., Any]) -> str | None:
         return alone, together
 
     small = (
-        {"port": [0.5, 0.7, 0.6], "lane": [0.4, 0.9, 0.5], "hill": [0.5, 0.6, 0.4]},
-        {"port": [0.6, 0.84, 0.71], "lane": [0.3, 0.82, 0.4], "hill": [0.4, 0.9, 0.3]},
+        {"port": [0.5, 0.7, 0.6], "lane": [0.4, 0.9, 0.5], "pier": [0.5, 0.6, 0.4]},
+        {"pier": [0.6, 0.8, 0.5], "lane": [0.3, 0.82, 0.4], "port": [0.6, 0.84, 0.71]},
     )
     none = ({"port": [0.5, 0.7, 0.6]}, {"port": [0.4, 0.5, 0.5]})
     if message := not_a_function(answer):
@@ -362,10 +393,13 @@ def saving(answer: Callable[..., Any]) -> str | None:
 def which(answer: Mapping[str, str]) -> str | None:
     """Check a dictionary from situation to the name of the setting."""
     names = sorted({name for name, _ in SITUATIONS.values()})
+    if isinstance(answer, Mapping):
+        answer = {str(key).strip().casefold(): name for key, name in answer.items()}
     if not isinstance(answer, Mapping) or set(answer) != set(SITUATIONS):
         return f"give one name for each of the situations {', '.join(SITUATIONS)}."
     for letter, (name, why) in SITUATIONS.items():
-        given = str(answer[letter]).strip().casefold()
+        given = re.sub(r"[\s_\u2010-\u2015]+", "-", str(answer[letter]).strip().casefold())
+        given = {"multitask": "multi-task", "transfer-learning": "transfer"}.get(given, given)
         if given not in names:
             return f"situation {letter}: {given!r} is none of {', '.join(names)}."
         if given != name:

@@ -40,15 +40,15 @@ SETTINGS = {
          "b": (0, 0, "view 2", "data"), "n": (1, 0, "model 2", "model"), "A": (2, 1, "A", "task")},
         ["am", "bn", "mn", "nm", "mA", "nA"],
     ),
-    "joint training": (
-        {"d": (0, 1, "data", "data"), "m": (1, 2, "part 1", "model"),
-         "n": (1, 0, "part 2", "model"), "A": (2, 1, "A", "task")},
-        ["dm", "mn", "nA"],
+    "domain adaptation": (
+        {"a": (0, 2, "old data", "data"), "m": (1, 2, "model", "model"), "A": (2, 2, "A", "faint"),
+         "b": (0, 0, "new data", "data"), "n": (1, 0, "model", "model"), "B": (2, 0, "A", "task")},
+        ["am", "mA", "bn", "nB", "mn"],
     ),
-    "federated": (
-        {"a": (0, 2, "device 1", "data"), "b": (0, 0, "device 2", "data"),
-         "m": (1, 1, "model", "model"), "A": (2, 1, "A", "task")},
-        ["am", "bm", "mA"],
+    "multi-domain": (
+        {"a": (0, 2, "data 1", "data"), "b": (0, 0, "data 2", "data"),
+         "m": (1, 1, "model", "model"), "A": (2, 2, "A", "task"), "B": (2, 0, "A", "task")},
+        ["am", "bm", "mA", "mB"],
     ),
 }  # fmt: skip
 _LOOK = {

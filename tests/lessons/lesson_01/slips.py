@@ -123,6 +123,12 @@ SLIPS = {
     "01.1": [
         (network(heads="nn.Linear(width, 1)"), "a column for each counter"),
         (network(second="nn.Identity()"), "expected: "),
+        (network(second="nn.Linear(width, width)"), "in another way"),
+        (
+            "def shared_network(inputs, width, counters):\n"
+            "    return nn.ModuleDict({'trunk': nn.Linear(inputs, width)})",
+            "no forward",
+        ),
         (network(first="nn.Linear(inputs, width)", second="nn.Linear(width, width)"), "is linear"),
         (network(heads="nn.Linear(width, counters, bias=False)"), "in each of the"),
         (APART, "separate networks"),

@@ -90,13 +90,17 @@ def test_columns_are_read_by_seed():
     assert saved.mean == pytest.approx(25) and saved.high - saved.low < 1e-9
 
 
-def test_the_contest_draws_both_years():
+def test_the_contest_draws_each_kind_separate_and_shared():
     rows = rows_of(inputs="plain")
-    picture = pictures.contest(rows, "plain", ["separate", "together"])
-    assert picture.says == "RMSE for 2023: separate 1.10, together 0.82."
+    kinds = {"networks": ["separate", "together"], "fine-tuned": ["together"]}
+    picture = pictures.contest(rows, "plain", kinds)
+    assert picture.says == ("RMSE, separate to shared: networks 1.10 to 0.82; fine-tuned 0.82.")
     (axes,) = picture.figure.axes
-    assert len(axes.containers) == 4
-    assert [t.get_text() for t in axes.get_yticklabels()] == ["separate", "together"]
+    dots = [group.lines[0] for group in axes.containers]
+    assert [dot.get_color() for dot in dots] == [
+        pictures.SEPARATE, pictures.TOGETHER, pictures.TOGETHER,
+    ]  # fmt: skip
+    assert [t.get_text() for t in axes.get_yticklabels()] == list(kinds)
     assert not cut_off(picture.figure)
 
 

@@ -34,7 +34,7 @@ class Named(nn.Module):
         return {name: head(z) for name, head in self.heads.items()}
 
 
-def tanh_list(inputs, width, counters):
+def relu_list(inputs, width, counters):
     class Net(nn.Module):
         def __init__(self):
             super().__init__()
@@ -42,7 +42,7 @@ def tanh_list(inputs, width, counters):
             self.heads = nn.ModuleList(nn.Linear(width, 1) for _ in range(counters))
 
         def forward(self, x):
-            z = self.two(self.one(x).tanh()).tanh()
+            z = self.two(self.one(x).relu()).relu()
             return torch.cat([head(z) for head in self.heads], 1)
 
     return Net()
@@ -77,7 +77,7 @@ def interval_by_scipy(ours, theirs):
     ("ask", "answer"),
     [
         (check.shared_network, Named),
-        (check.shared_network, tanh_list),
+        (check.shared_network, relu_list),
         (check.shared_network, by_package),
         (check.shared_network, single(torch.float32)),
         (check.shared_network, single(torch.float64)),
@@ -100,6 +100,46 @@ def interval_by_scipy(ours, theirs):
 def test_right_answers_are_right(ask, answer):
     verdict = ask(answer)
     assert verdict.status == "right", str(verdict)
+
+
+def test_other_spellings_of_the_settings():
+    names = ["multi_task", "Multi label", "transfer learning", "META-LEARNING"]
+    names += ["co\u2011training", "single-task", "multitask", "multi-task"]
+    assert check.which(dict(zip("ABCDEFGH", names, strict=True))).status == "right"
+
+
+def test_losers_beyond_chance_are_asked_for_by_name():
+    def ninety(alone, together):
+        return [
+            k
+            for k in alone
+            if stats.ttest_rel(together[k], alone[k], alternative="greater").pvalue < 0.05
+        ]
+
+    def by_place(alone, together):
+        pairs = zip(alone.items(), together.values(), strict=True)
+        return [k for (k, a), t in pairs if paired_interval(t, a).low > 0]
+
+    assert check.who_pays(ninety).status == check.who_pays(by_place).status == "wrong"
+
+
+@pytest.mark.parametrize("layers", [(nn.Identity, nn.ReLU, nn.Identity),
+                                    (nn.ReLU, nn.Tanh, nn.Identity), (nn.ReLU, nn.ReLU, nn.ReLU),
+                                    (nn.LeakyReLU, nn.ReLU, nn.Identity)])  # fmt: skip
+def test_both_layers_and_no_head_are_followed_by_a_relu(layers):
+    one, two, last = layers
+    net = lambda i, w, c: nn.Sequential(  # noqa: E731
+        nn.Linear(i, w), one(), nn.Linear(w, w), two(), nn.Linear(w, c), last()
+    )
+    assert "in another way" in str(check.shared_network(net))
+
+
+def test_a_detached_table_learns_nothing():
+    class Cut(Named):
+        def forward(self, x):
+            return {name: output.detach() for name, output in super().forward(x).items()}
+
+    assert "no gradient" in str(check.shared_network(Cut))
 
 
 def test_delta_m_finds_tasks_by_name():
