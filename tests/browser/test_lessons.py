@@ -18,7 +18,8 @@ from mtl_helpers.teaching import learner_copy
 from .lab import Lab, Lesson, exercise_cells, stored_widgets, wait_for
 
 PROJECT = Path(__file__).resolve().parents[2]
-LESSONS = [f"{name}.ipynb" for name in learner_copy.lessons(PROJECT / "notebooks")]
+NAMES = learner_copy.lessons(PROJECT / "notebooks")
+LESSONS = [f"{name}.ipynb" for name in NAMES if Path(name).name[0].isdigit()]  # not the glossary
 LAPTOP = {"width": 1366, "height": 768}
 # The cells of which a part is seen: their text, their lines of code, how many outputs they have.
 SEEN = """() => {
