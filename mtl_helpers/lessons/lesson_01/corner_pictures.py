@@ -62,12 +62,15 @@ def city_map(table: Footsteps, named: Sequence[str]) -> Picture:
     axes.scatter(east, north, s=(people / 4).tolist(), color=GREY, alpha=0.55, linewidths=0)
     for name in named:
         k = table.counters.index(name)
-        axes.annotate(f"{name}: {people[k]:.0f}", (east[k], north[k]), (9, -3),
-                      textcoords="offset points", fontsize=SIZE)  # fmt: skip
+        beside = (float(east.max()) + 60, float(north[k]))
+        line = {"arrowstyle": "-", "color": BLACK, "linewidth": 0.8}
+        said = f"{name.removesuffix(' (EW)')}: {people[k]:.0f}"
+        axes.annotate(said, (east[k], north[k]), beside, va="center", fontsize=SIZE,
+                      annotation_clip=False, arrowprops=line)  # fmt: skip
     axes.set_aspect("equal")
-    axes.set_xlim(float(east.min()) - 100, float(east.max()) + 750)
+    axes.set_xlim(float(east.min()) - 100, float(east.max()) + 1100)
     label(axes, "metres east", "metres north", "people per hour, on average")
-    axes.yaxis.set_label_coords(-0.34, 0.5)
+    axes.yaxis.set_label_coords(-0.2, 0.5)
     _large(axes)
     low, high = float(people.min()), float(people.max())
     return Picture(figure, f"{len(people)} counters; {low:.0f} to {high:.0f} people per hour.")

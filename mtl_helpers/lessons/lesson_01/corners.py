@@ -606,10 +606,9 @@ def in_logs(
     }
 
 
-def mean_error(part: MultiTaskData, predictions: Mapping[str, Tensor]) -> float:
-    """RMSE of the logarithm where each counter counted, averaged over the counters."""
-    columns = torch.stack([predictions[name] for name in part.targets], 1)
-    return float(rmse(columns, part).mean())
+def errors_of(part: MultiTaskData, predictions: Mapping[str, Tensor]) -> Tensor:
+    """RMSE of the logarithm where each counter counted, [K]: predictions by counter, [N] each."""
+    return rmse(torch.stack([predictions[name] for name in part.targets], 1), part)
 
 
 # --- What is recorded -----------------------------------------------------------------------------

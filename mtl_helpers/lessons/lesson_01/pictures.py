@@ -61,15 +61,15 @@ _LOOK = {
 
 def settings() -> Picture:
     """Draw eight ways to learn: what goes in, what is shared, what is wanted."""
-    figure = Figure(figsize=(6.4, 9.4), dpi=DPI, facecolor="white")
+    figure = Figure(figsize=(9.4, 6.6), dpi=DPI, facecolor="white")
     axes = figure.add_axes((0, 0, 1, 1))
     axes.set_axis_off()
-    axes.set_xlim(0, 2 * 3.6)
-    axes.set_ylim(0, 4 * 3.0)
+    axes.set_xlim(0, 3 * 3.55)
+    axes.set_ylim(0, 3 * 2.85)
     for i, (name, (boxes, arrows)) in enumerate(SETTINGS.items()):
-        left, bottom = (i % 2) * 3.55 + 0.8, (3 - i // 2) * 3.0 + 0.35
+        left, bottom = (i % 3) * 3.55 + 0.7, (2 - i // 3) * 2.85 + 0.3
         _panel(axes, left, bottom, boxes, arrows)
-        axes.text(left - 0.45, bottom + 2.4, name, fontweight="bold", fontsize=12)
+        axes.text(left - 0.45, bottom + 2.15, name, fontweight="bold", fontsize=12)
     says = "Eight small diagrams: " + ", ".join(SETTINGS) + "."
     return Picture(figure, says)
 
@@ -77,7 +77,7 @@ def settings() -> Picture:
 def _panel(axes: Axes, left: float, bottom: float, boxes: dict, arrows: list[str]) -> None:
     placed = {}
     for key, (column, row, text, kind) in boxes.items():
-        x, y = left + (-0.15, 1.12, 2.3)[column], bottom + 0.95 * row
+        x, y = left + (-0.15, 1.12, 2.3)[column], bottom + 0.85 * row
         colour = "0.6" if kind == "faint" else "black"
         placed[key] = axes.text(
             x, y, text, ha="center", va="center", fontsize=11, bbox=_LOOK[kind], color=colour
