@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -331,3 +332,19 @@ def test_a_value_that_cannot_be_compared_hides_no_change():
     assert torch.add is kept
     assert around.changed == {"the function torch.add"}
     assert around.note().startswith(" (Your code changed the function torch.add")
+
+
+def test_what_the_first_optimiser_of_a_process_wraps_is_no_change():
+    code = (
+        "import torch\n"
+        "from mtl_helpers.teaching.exercises.guard import Surroundings\n"
+        "around, before = Surroundings(), torch.manual_seed\n"
+        "torch.optim.SGD([torch.zeros(2, requires_grad=True)], lr=0.1)\n"
+        "around.put_back()\n"
+        "print(sorted(around.changed))\n"
+        "torch.manual_seed = lambda seed: None\n"
+        "around.put_back()\n"
+        "print(sorted(around.changed))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ["[]", "['the function torch.manual_seed']"]

@@ -81,6 +81,7 @@ def test_a_result_that_can_be_trained_through_is_accepted(answer):
         (lambda o, w: (o * w).argmax(), "argmax gives a place"),
         (lambda o, w: (o * w).long().sum(), "long() gives whole numbers"),
         (lambda o, w: torch.tensor(3.0), "torch.tensor(...) made new numbers"),
+        (lambda o, w: torch.tensor((o * w).sum()), "torch.tensor(...) made new numbers"),
         (lambda o, w: torch.zeros(1), "detached, turned into a plain number or computed under"),
         (lambda o, w: loss(o.detach(), w), "no gradient reaches `o`"),
         (lambda o, w: loss(o, w.detach()), "no gradient reaches `w`"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -25,7 +26,7 @@ from mtl_helpers.teaching.exercises.answers import (
 )
 from mtl_helpers.teaching.exercises.core import exercise
 from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
-from mtl_helpers.teaching.exercises.values import numbers
+from mtl_helpers.teaching.exercises.values import error_text, numbers
 from mtl_helpers.training import evaluate, fit
 
 
@@ -38,15 +39,23 @@ from mtl_helpers.training import evaluate, fit
     right="at 0.5 both tasks count the same; at 0 or 1 one of them is not learned at all.",
 )
 def joint_loss(answer: Callable[..., Any]) -> str | None:
-    """Check ``joint_loss(left, right, weight)``."""
+    """Check ``joint_loss(left_loss, right_loss, weight)``."""
 
-    def right(left: Any, right: Any, weight: float) -> Any:
-        return weight * left + (1 - weight) * right
+    def right(left_loss: Any, right_loss: Any, weight: float) -> Any:
+        return weight * left_loss + (1 - weight) * right_loss
+
+    def learning(*values: float) -> list[Tensor]:
+        return [torch.tensor(value, requires_grad=True) for value in values]
 
     return compare(
         answer,
         right,
-        [(2.0, 1.0, 0.75), *draws(lambda g: tuple(torch.rand(3, generator=g).tolist()))],
+        [
+            (2.0, 1.0, 0.75),
+            (2.0, 3.0, 0.0),
+            (2.0, 3.0, 1.0),
+            *draws(lambda g: tuple(torch.rand(3, generator=g).tolist())),
+        ],
         slips={
             "you gave the weight to the right task; it belongs to the left one.": (
                 lambda left, right, weight: (1 - weight) * left + weight * right
@@ -67,7 +76,10 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
                 lambda left, right, weight: weight * left + 1 - weight * right
             ),
         },
-    ) or gradient_reaches(answer, (torch.tensor(2.0), torch.tensor(1.0), 0.75), right=right)
+    ) or (
+        gradient_reaches(answer, (*learning(2.0, 1.0), 0.75), right=right)
+        or inputs_left_alone(answer, (*learning(2.0, 1.0), 0.75), grads=True)
+    )
 
 
 @exercise(
@@ -82,9 +94,12 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
     """Check ``accuracy(logits, labels, batch_size)``."""
     small = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, int]:
-        logits = torch.randn(11, 3, generator=g, dtype=torch.float64)
-        return logits, torch.randint(3, (11,), generator=g), 4
+    def case(g: torch.Generator, count: int = 11, size: int = 4) -> tuple[Tensor, Tensor, int]:
+        logits = torch.randn(count, 3, generator=g, dtype=torch.float64)
+        return logits, torch.randint(3, (count,), generator=g), size
+
+    generator = torch.Generator().manual_seed(2)
+    full, single = case(generator, 12, 4), case(generator, 5, 8)  # no rest; one short batch only
 
     def batch_means(logits: Tensor, labels: Tensor, batch_size: int) -> Tensor:
         parts = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
@@ -93,7 +108,7 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
     return compare(
         answer,
         lambda logits, labels, batch_size: (logits.argmax(1) == labels).double().mean(),
-        [(small, torch.tensor([0, 0, 0]), 2), *draws(case)],
+        [(small, torch.tensor([0, 0, 0]), 2), full, single, *draws(case)],
         slips={
             "that is still the mean of the batches' means: the short last batch counts as much as "
             "a full one.": batch_means,
@@ -120,7 +135,7 @@ def accuracy(answer: Callable[..., Any]) -> str | None:
                 )
             ),
         },
-    )
+    ) or inputs_left_alone(answer, full)
 
 
 @exercise(
@@ -148,7 +163,13 @@ def by_seed(answer: Callable[..., Any]) -> str | None:
     if message := not_a_function(answer):
         return message
     small = ({0: 0.75, 1: 0.5, 2: 0.9}, {1: 0.75, 0: 0.5})
-    found = answer(*copy.deepcopy(small))
+    zeros = ({0: 0.5, 1: 0.0, 2: 0.4}, {2: 0.0, 1: 0.3, 0: 0.5})  # a score of 0 is a score
+    try:
+        found = answer(*copy.deepcopy(small))
+    except NotAttemptedError as blank:
+        if "`[2]`" in str(blank):
+            return "seed 2 is in one dictionary only: leave the seed out, do not give None for it."
+        raise
     if is_empty(found):
         raise NotAttemptedError
     if not isinstance(found, Mapping):
@@ -161,7 +182,7 @@ def by_seed(answer: Callable[..., Any]) -> str | None:
     return compare(
         answer,
         right,
-        [small, *draws(case)],
+        [small, zeros, *draws(case)],
         slips={
             "you subtracted the other way round; it is shared minus separate.": (
                 lambda shared, separate: {k: -v for k, v in right(shared, separate).items()}
@@ -209,7 +230,7 @@ def one_step(answer: Callable[..., Any]) -> str | None:
     def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, float]:
         x = torch.randn(5, 3, generator=g, dtype=torch.float64)
         y, w = (torch.randn(n, generator=g, dtype=torch.float64) for n in (5, 3))
-        return x, y, w, 0.1
+        return x, y, w, 0.05 + 0.2 * float(torch.rand((), generator=g))
 
     small = (
         torch.tensor([[1.0, 0.0], [0.0, 2.0]], dtype=torch.float64),
@@ -225,9 +246,12 @@ def one_step(answer: Callable[..., Any]) -> str | None:
 
         return wrong
 
-    return compare(
+    def right(x: Tensor, y: Tensor, w: Tensor, lr: float) -> Tensor:
+        return w.detach() - lr * gradient(x, y, w.detach())
+
+    message = compare(
         answer,
-        lambda x, y, w, lr: w - lr * gradient(x, y, w),
+        right,
         [small, *draws(case)],
         slips={
             "you went up the slope: the step goes against the gradient, so subtract.": slip(-1.0),
@@ -244,7 +268,20 @@ def one_step(answer: Callable[..., Any]) -> str | None:
             ),
             "the parameters have not moved.": slip(0.0),
         },
-    ) or inputs_left_alone(answer, small)
+    ) or inputs_left_alone(answer, small, grads=True)
+    if message:
+        return message
+    recording = (*small[:2], small[2].clone().requires_grad_(), 0.3)
+    try:
+        found = answer(*copy.deepcopy(recording))
+    except Exception as error:
+        return f"when w records gradients your function fails ({error_text(error)}): {_START}"
+    if different := same(found, right(*recording)):
+        return f"when w records gradients your answer is off ({different}): {_START}"
+    return inputs_left_alone(answer, recording, grads=True)
+
+
+_START = "start from w.detach().clone().requires_grad_()."
 
 
 @exercise(
@@ -263,6 +300,9 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
         return "write the weights as numbers, without quotation marks."
     if any(weight == 0 for weight in answer.values()):
         return "a weight of zero is too easy; both weights must be above 0."
+    weights = {name: _one_number(weight) for name, weight in answer.items()}
+    if not all(math.isfinite(weight) and weight > 0 for weight in weights.values()):
+        return "each weight must be one finite number above 0."
     data = overlapping_digits()
     tasks = [classification("left", 10), classification("right", 10)]
     model = HardSharing.linear(mlp(120, [64]), tasks)
@@ -271,7 +311,7 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
             model,
             tasks,
             data.train,
-            balance=answer,
+            balance=weights,
             lr=3e-3,
             epochs=20,
             batch_size=50,
@@ -286,6 +326,14 @@ def starving_weights(answer: Mapping[str, float]) -> str | None:
     if left < 0.5 and right < 0.5:
         return f"now neither head reads: starve the left one only {found}."
     return f"you starved the right task; the left one is asked for {found}." if left > 0.5 else None
+
+
+def _one_number(value: Any) -> float:
+    """Give a weight as a plain number, and ``nan`` where it is none."""
+    found = numbers(value)
+    if found is None or found.numel() != 1 or found.is_complex():
+        return math.nan
+    return float(found)
 
 
 @exercise(
@@ -339,6 +387,7 @@ def parameters_shared(answer: Callable[..., Any]) -> str | None:
     """Check ``parameters_shared(trunk, head, tasks)``."""
     cases = [
         (100, 10, 3),
+        (100, 10, 1),
         *draws(lambda g: tuple(torch.randint(2, 999, (3,), generator=g).tolist())),
     ]
     message = compare(
@@ -397,7 +446,7 @@ def training_step(answer: Callable[..., Any]) -> str | None:
         images: Tensor,
         left: Tensor,
         right: Tensor,
-        clear: bool = True,
+        clear: str = "before",
         tasks: tuple[int, ...] = (0, 1),
         times: float = 1.0,
         move: bool = True,
@@ -407,11 +456,13 @@ def training_step(answer: Callable[..., Any]) -> str | None:
         left, right = (right, left) if swap else (left, right)
         losses = [F.cross_entropy(outputs["left"], left), F.cross_entropy(outputs["right"], right)]
         loss = times * sum(losses[k] for k in tasks)
-        if clear:
+        if clear == "before":
             optimizer.zero_grad()
         loss.backward()
         if move:
             optimizer.step()
+        if clear == "after":
+            optimizer.zero_grad()
         return loss
 
     def after(one_step: Callable[..., Any], seed: int, count: int = 3, **slip: Any) -> list[Tensor]:
@@ -419,23 +470,36 @@ def training_step(answer: Callable[..., Any]) -> str | None:
             torch.default_generator.manual_seed(seed)
             tasks = [classification("left", 3), classification("right", 3)]
             model = HardSharing.linear(mlp(4, [5]), tasks)
-            images = torch.rand(6, 4, dtype=torch.float64)
-            left, right = torch.randint(3, (2, 6))
-            optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+            given = [8 * torch.rand(6, 4, dtype=torch.float64) - 2, *torch.randint(3, (2, 6))]
+            optimizer = torch.optim.SGD(model.parameters(), lr=0.02 * seed)
+            for parameter in model.parameters():  # as if another step had gone before
+                parameter.grad = torch.ones_like(parameter)
             start = parameters_to_vector(model.parameters()).detach()
+            before = copy.deepcopy(given)
             for _ in range(count):
-                loss = one_step(model, optimizer, images, left, right, **slip)
+                loss = one_step(model, optimizer, *given, **slip)
+            if not model.training:
+                changed.append("leave the model in training mode (no model.eval()).")
+            if same(given, before, tol=0.0):
+                changed.append("your function changes the images or the labels it was given.")
         moved = parameters_to_vector(model.parameters()).detach() - start
         return [moved, loss]
 
+    changed: list[str] = []
     found = [after(answer, seed) for seed in (1, 2)]
     expected = [after(step, seed) for seed in (1, 2)]
     if any(isinstance(f[-1], type(...)) for f in found) or same(found, expected) is None:
-        return same(found, expected)
+        return same(found, expected) or next(iter(changed), None)
+    if changed:
+        return changed[0]
+    if not all(f[0].isfinite().all() for f in found):
+        return "the parameters became nan or infinite: is the loss a sum of two cross-entropies?"
     slips: dict[str, dict[str, Any]] = {
         "the gradients of earlier steps are still there; call optimizer.zero_grad().": {
-            "clear": False
+            "clear": "never"
         },
+        "you clear after the step: what was left from before is in the first step; call "
+        "optimizer.zero_grad() before backward.": {"clear": "after"},
         "nothing moves: a line is missing (backward, step), or the order is not zero_grad, "
         "backward, step.": {"move": False},
         "the left scores were compared with the right labels, and the other way round.": {
@@ -459,13 +523,20 @@ def _what_it_did(moved: Tensor, left: Tensor, right: Tensor) -> str:
     both = torch.stack([left, right], 1)
     parts = torch.linalg.lstsq(both, moved[:, None]).solution
     if same(moved, left + right) is None:
-        return "the first step is right, but the later ones are not: does something carry over?"
+        return (
+            "the first step is right and a later one is not: does your function change the "
+            "optimiser, or keep something from one call to the next?"
+        )
+    still = (moved == 0) & (left + right != 0)
+    if still.any() and same(moved[~still], (left + right)[~still]) is None:
+        return f"{int(still.sum())} parameters did not move, and the others did: step with all."
     if same(both @ parts, moved[:, None]) is None:
         return (
             f"the first step goes {parts[0, 0]:.2f} times along the left loss's step, "
             f"{parts[1, 0]:.2f} times along the right one's; it should go once along each."
         )
     return (
-        "the first step does not go along the steps of the two losses. Is each loss "
-        "F.cross_entropy of the head's scores as they are (no softmax, no argmax before it)?"
+        "the first step is not the one of this optimiser for these two losses. Is each loss "
+        "F.cross_entropy of the head's scores as they are (no softmax, no argmax before it)? Does "
+        "the optimiser that was given take the step, with the gradients as backward leaves them?"
     )

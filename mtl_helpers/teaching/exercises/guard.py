@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import inspect
 import math
 import os
 import random
@@ -73,7 +74,10 @@ class Surroundings:
 
     def _put_back_functions(self, name: str, place: Any) -> None:
         for key, value in self.kept[name].items():
-            if vars(place).get(key) is not value and callable(value) and key[:1] != "_":
+            now = vars(place).get(key)
+            if now is value or _wrapped_by_pytorch(now, value):
+                continue
+            if callable(value) and key[:1] != "_":
                 setattr(place, key, value)
                 self.changed.add(f"the function {name}.{key}")
         for key in [key for key in vars(place) if key not in self.kept[name]]:
@@ -94,6 +98,15 @@ def _same_names(now: Any, kept: dict[str, Any]) -> bool:
     try:
         return now == kept  # fast: identical values are not compared any further
     except Exception:  # a new value that cannot be compared
+        return False
+
+
+def _wrapped_by_pytorch(now: Any, before: Any) -> bool:
+    """Whether PyTorch itself wrapped a function, as its first optimiser does in every process."""
+    try:
+        made_in = now.__code__.co_filename
+        return made_in == torch._compile.__file__ and inspect.unwrap(now) is inspect.unwrap(before)
+    except Exception:  # no function, or one whose attributes cannot be read
         return False
 
 

@@ -43,12 +43,15 @@ class Calls(TorchFunctionMode):
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = getattr(func, "__name__", "")
+        if name == "tensor" and any(isinstance(part, Tensor) for part in _parts(list(args[:1]))):
+            name = "tensor of tensors"  # it calls detach itself
         self.names.add("data" if func == Tensor.data.__get__ else name)
         self.off |= not torch.is_grad_enabled()
         return func(*args, **(kwargs or {}))
 
 
 _CUTS = {  # function of PyTorch -> what it does to the gradient
+    "tensor of tensors": "torch.tensor(...) made new numbers without a history",
     "detach": "detach() cut it off",
     "detach_": "detach_() cut it off",
     "data": ".data gives the numbers without their history",

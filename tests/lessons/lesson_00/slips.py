@@ -24,6 +24,15 @@ def step(
 
 ACCURACY = "def accuracy(logits, labels, batch_size):\n    return "
 
+JOINT = "def joint_loss(left, right, weight):\n    return "
+JOINT_BODY = """
+def joint_loss(left, right, weight):
+    loss = weight * left + (1 - weight) * right
+    if isinstance(loss, torch.Tensor):
+        {before}
+    return loss
+"""
+
 BY_SEED = "def by_seed(shared, separate):\n    return "
 ONE_STEP = "def one_step(x, y, w, lr):\n    return "
 
@@ -55,6 +64,19 @@ SLIPS = {
             "    return weight * left + (1 - weight) * right",
             "no gradient reaches `right`",
         ),
+        (JOINT + "torch.tensor(weight * left + (1 - weight) * right)", "torch.tensor(...) made"),
+        (
+            JOINT + "weight * left.detach() + (1 - weight) * right.detach() if "
+            "isinstance(left, torch.Tensor) else weight * left + (1 - weight) * right",
+            "detach() cut it off",
+        ),
+        (JOINT + "weight * left + (1 - weight) * right if weight else left", "is off"),
+        (JOINT + "weight * left + (1 - weight) * right if weight < 1 else right", "is off"),
+        (
+            JOINT_BODY.format(before="loss.backward(retain_graph=True)"),
+            "its .grad is filled",
+        ),
+        (JOINT_BODY.format(before="left.data.zero_()"), "its numbers are overwritten"),
     ],
     "00.13": [
         ("def both_right(left, right):\n    left * right", "begin with 'return'"),
@@ -87,12 +109,26 @@ SLIPS = {
         ),
         (ACCURACY + "(logits.argmax(1) == labels).mean()", "could not infer output dtype"),
         (ACCURACY + "(logits.argmax(0) == labels).double().mean()", "your function raised"),
+        (
+            ACCURACY + "(logits.argmax(1) == labels)[:len(labels) - len(labels) % batch_size "
+            "or None].double().mean() if len(labels) % batch_size else 0.0",
+            "is off",
+        ),
+        (
+            ACCURACY + "(logits.argmax(1) == labels).double().mean() "
+            "if len(labels) > batch_size else 1.0",
+            "is off",
+        ),
+        (
+            ACCURACY + "(logits.mul_(2).argmax(1) == labels).double().mean()",
+            "belongs to the caller",
+        ),
     ],
     "00.12": [
         ("starving = {'left': 1.0, 'right': 1.0}", "more unequal"),
         ("starving = {'left': 1.0, 'right': 0.00001}", "starved the right task"),
         ("starving = {'left': 0.0, 'right': 1.0}", "zero is too easy"),
-        ("starving = {'left': -1.0, 'right': 1.0}", "training refused these weights"),
+        ("starving = {'left': -1.0, 'right': 1.0}", "one finite number above 0"),
         ("starving = {'left': 1.0}", "one weight for 'left' and one for 'right'"),
     ],
     "00.14": [
@@ -109,6 +145,11 @@ SLIPS = {
         (
             "def parameters_shared(trunk, head, tasks):\n    return tasks * trunk + head",
             "the other way round",
+        ),
+        (
+            "def parameters_shared(trunk, head, tasks):\n"
+            "    return trunk + tasks * head if tasks > 1 else trunk",
+            "is off",
         ),
     ],
     "00.15": [
@@ -138,6 +179,28 @@ SLIPS = {
             ),
             "the first step is right",
         ),
+        (step(zero="", step="optimizer.step(); optimizer.zero_grad()"), "you clear after"),
+        (
+            step(step="[p.data.sub_(0.5 * p.grad) for p in model.parameters()]"),
+            "times along the left",
+        ),
+        (
+            step(step="nn.utils.clip_grad_norm_(model.parameters(), 1.0); optimizer.step()"),
+            "times along the left",
+        ),
+        (step(step="optimizer.step(); images.clamp_(0, 1)"), "changes the images"),
+        (step(zero="optimizer.zero_grad(); model.eval()"), "training mode"),
+        (
+            step(step="optimizer.step(); [p.data.fill_(torch.nan) for p in model.parameters()]"),
+            "nan or infinite",
+        ),
+        (
+            step(
+                step="[setattr(p, 'grad', None) for n, p in model.named_parameters() "
+                "if 'bias' in n]; optimizer.step()"
+            ),
+            "did not move",
+        ),
     ],
     "00.3": [
         (BY_SEED + "{s: separate[s] - shared[s] for s in shared if s in separate}", "other way"),
@@ -161,6 +224,14 @@ SLIPS = {
             "so the seeds of the result are 0 and 1",
         ),
         (
+            BY_SEED + "{s: shared[s] - separate[s] if s in separate else None for s in shared}",
+            "leave the seed out",
+        ),
+        (
+            BY_SEED + "{s: v - separate[s] for s, v in shared.items() if v and separate.get(s)}",
+            "is off",
+        ),
+        (
             BY_SEED + "{s: shared.pop(s) - separate[s] for s in list(shared) if s in separate}",
             "belongs to the caller",
         ),
@@ -177,6 +248,17 @@ SLIPS = {
         (
             ONE_STEP + "w.sub_(lr * 2 / len(y) * x.T @ (x @ w - y))",
             "which belongs to the caller",
+        ),
+        (ONE_STEP + "w - 0.1 * 2 / len(y) * x.T @ (x @ w - y)", "your answer is off"),
+        (
+            "def one_step(x, y, w, lr):\n    w = w.clone().requires_grad_()\n"
+            "    ((x @ w - y) ** 2).mean().backward()\n    return (w - lr * w.grad).detach()",
+            "when w records gradients",
+        ),
+        (
+            "def one_step(x, y, w, lr):\n    w.requires_grad_()\n"
+            "    ((x @ w - y) ** 2).mean().backward()\n    return (w - lr * w.grad).detach()",
+            "requires_grad is switched",
         ),
     ],
 }

@@ -23,13 +23,13 @@ class Dial:
 
 
 def by_autograd(x, y, w, lr):
-    w = w.clone().requires_grad_()
+    w = w.detach().clone().requires_grad_()
     ((x @ w - y) ** 2).mean().backward()
     return (w - lr * w.grad).detach()
 
 
 def by_optimiser(x, y, w, lr):
-    parameter = torch.nn.Parameter(w.clone())
+    parameter = torch.nn.Parameter(w.detach().clone())
     optimizer = torch.optim.SGD([parameter], lr=lr)
     F.mse_loss(x @ parameter, y).backward()
     optimizer.step()
@@ -37,7 +37,7 @@ def by_optimiser(x, y, w, lr):
 
 
 def by_numpy(x, y, w, lr):
-    x, y, w = (part.numpy() for part in (x, y, w))
+    x, y, w = (part.detach().numpy() for part in (x, y, w))
     return list(w - lr * 2 * np.mean((x @ w - y)[:, None] * x, axis=0))
 
 
@@ -84,14 +84,17 @@ def with_none(model, optimizer, images, left, right):
 RIGHT = [
     (check.joint_loss, Dial()),
     (check.joint_loss, lambda left, right, weight: torch.lerp(*_tensors(right, left, weight))),
+    (check.joint_loss, lambda left, right, weight: sum((weight * left, (1 - weight) * right))),
     (check.accuracy, count_hits),
     (check.accuracy, weighted_means),
     (check.by_seed, pair_in_a_loop),
     (check.by_seed, lambda a, b: {s: torch.tensor(a[s] - b[s]) for s in b if s in a}),
     (check.one_step, by_autograd),
+    (check.one_step, lambda x, y, w, lr: w - lr * 2 / len(y) * x.T @ (x @ w - y)),
     (check.one_step, by_optimiser),
     (check.one_step, by_numpy),
     (check.starving_weights, {"right": 1, "left": torch.tensor(1e-5)}),
+    (check.starving_weights, {"right": np.float32(1), "left": [1e-5]}),
     (check.both_right, lambda left, right: np.multiply(left, right)),
     (check.both_right, lambda left, right: left - left * (1 - right)),
     (check.parameters_shared, lambda trunk, head, tasks: sum([trunk] + [head] * tasks)),
@@ -109,3 +112,29 @@ def _tensors(*values):
 def test_unusual_right_answers_are_accepted(exercise, answer):
     verdict = exercise(answer)
     assert verdict.status == "right", verdict
+
+
+@pytest.mark.parametrize("left", [float("nan"), float("inf"), 1e-5 + 1j, [1e-5, 1e-4], -1, "no"])
+def test_a_weight_is_one_finite_number_above_zero(left):
+    message = check.starving_weights({"left": left, "right": 1.0}).message
+    assert "finite number above 0" in message or (left == "no" and "quotation marks" in message)
+
+
+def clipped(model, optimizer):
+    torch.nn.utils.clip_grad_value_(model.parameters(), 0.3)
+    optimizer.step()
+
+
+@pytest.mark.parametrize(
+    "move", [clipped, lambda model, optimizer: torch.optim.Adam(model.parameters()).step()]
+)
+def test_a_step_of_another_kind_is_seen(move):
+    def step(model, optimizer, images, left, right):
+        scores = model(images)
+        loss = F.cross_entropy(scores["left"], left) + F.cross_entropy(scores["right"], right)
+        optimizer.zero_grad()
+        loss.backward()
+        move(model, optimizer)
+        return loss
+
+    assert "Does the optimiser that was given take the step" in check.training_step(step).message
