@@ -91,47 +91,44 @@ def joint_loss(answer: Callable[..., Any]) -> str | None:
     right="score the whole set at once, or count the hits and divide once at the end.",
 )
 def accuracy(answer: Callable[..., Any]) -> str | None:
-    """Check ``accuracy(logits, labels, batch_size)``."""
+    """Check ``accuracy(scores, true, batch_size)``."""
     small = torch.tensor([[2.0, 0.0], [3.0, 1.0], [0.0, 1.0]], dtype=torch.float64)
 
     def case(g: torch.Generator, count: int = 11, size: int = 4) -> tuple[Tensor, Tensor, int]:
-        logits = torch.randn(count, 3, generator=g, dtype=torch.float64)
-        return logits, torch.randint(3, (count,), generator=g), size
+        scores = torch.randn(count, 3, generator=g, dtype=torch.float64)
+        return scores, torch.randint(3, (count,), generator=g), size
 
     generator = torch.Generator().manual_seed(2)
     full, single = case(generator, 12, 4), case(generator, 5, 8)  # no rest; one short batch only
 
-    def batch_means(logits: Tensor, labels: Tensor, batch_size: int) -> Tensor:
-        parts = zip(logits.split(batch_size), labels.split(batch_size), strict=True)
+    def batch_means(scores: Tensor, true: Tensor, batch_size: int) -> Tensor:
+        parts = zip(scores.split(batch_size), true.split(batch_size), strict=True)
         return torch.stack([(a.argmax(1) == b).double().mean() for a, b in parts]).mean()
 
     return compare(
         answer,
-        lambda logits, labels, batch_size: (logits.argmax(1) == labels).double().mean(),
+        lambda scores, true, batch_size: (scores.argmax(1) == true).double().mean(),
         [(small, torch.tensor([0, 0, 0]), 2), full, single, *draws(case)],
         slips={
             "that is still the mean of the batches' means: the short last batch counts as much as "
             "a full one.": batch_means,
             "you left out the last, short batch.": (
-                lambda logits, labels, batch_size: (
-                    (logits.argmax(1) == labels)[: len(labels) // batch_size * batch_size]
+                lambda scores, true, batch_size: (
+                    (scores.argmax(1) == true)[: len(true) // batch_size * batch_size]
                     .double()
                     .mean()
                 )
             ),
             "give a fraction between 0 and 1, not a percentage.": (
-                lambda logits, labels, batch_size: (
-                    100 * (logits.argmax(1) == labels).double().mean()
-                )
+                lambda scores, true, batch_size: 100 * (scores.argmax(1) == true).double().mean()
             ),
             "you count the hits but do not divide by the number of examples.": (
-                lambda logits, labels, batch_size: (logits.argmax(1) == labels).sum()
+                lambda scores, true, batch_size: (scores.argmax(1) == true).sum()
             ),
             "you divide by the number of batches times the batch size, and the last batch is "
             "shorter than that.": (
-                lambda logits, labels, batch_size: (
-                    (logits.argmax(1) == labels).sum()
-                    / (len(logits.split(batch_size)) * batch_size)
+                lambda scores, true, batch_size: (
+                    (scores.argmax(1) == true).sum() / (len(scores.split(batch_size)) * batch_size)
                 )
             ),
         },

@@ -28,7 +28,9 @@ from mtl_helpers.teaching.figures import (
     new_figure,
     task_style,
 )
+from mtl_helpers.teaching.recorded import load
 
+RED = "#C40000"  # a mistake
 TOGETHER, SEPARATE = GREEN, PURPLE  # one network for all tasks; a network for each
 SIZE = 11  # points of text
 DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
@@ -45,8 +47,8 @@ def _large(*several: Axes) -> None:
 # ------------------------------------------------------------------------- two digits in a picture
 
 
-def pairs(images: Tensor, left: Tensor, right: Tensor, count: int = 16) -> Picture:
-    """Show the first pictures with their two answers.
+def pairs(images: Tensor, left: Tensor, right: Tensor, count: int = 8) -> Picture:
+    """Show how a picture is made of two digits, and the first pictures with their two answers.
 
     Args:
         images: [N, 1, H, W].
@@ -55,21 +57,32 @@ def pairs(images: Tensor, left: Tensor, right: Tensor, count: int = 16) -> Pictu
         count: how many pictures, in rows of eight.
     """
     both = zip(left[:count].tolist(), right[:count].tolist(), strict=True)
-    captions = [f"{one} {two}" for one, two in both]
-    figure = _captioned(images[:count], captions)
-    return Picture(figure, f"The first {count} pairs: {', '.join(captions)}.")
-
-
-def _captioned(images: Tensor, captions: Sequence[str]) -> Any:
-    figure = digits_grid(images, captions)
-    for text in figure.axes[0].texts:
-        text.set_fontsize(SIZE)
-    return figure
+    captions = [f"{one}  {two}" for one, two in both]
+    figure = new_figure(width=7.6, height=3.5)[0]
+    figure.clear()
+    digits = _first_of_each(*single_digits())
+    made = overlay(digits[3], digits[8], (2, 4), (10, 12))
+    for x, width, shown, text in (
+        (0.17, 0.16, digits[3], "left digit 3"),
+        (0.40, 0.16, digits[8], "right digit 8"),
+        (0.64, 0.22, made, "one picture: 3  8"),
+    ):
+        axes = figure.add_axes((x, 0.52, width, 0.46))
+        digits_grid(shown[None], axes=axes)
+        figure.text(x + width / 2, 0.455, text, ha="center", va="center", fontsize=SIZE + 2)
+    for x, sign in ((0.365, "+"), (0.60, "=")):
+        figure.text(x, 0.75, sign, ha="center", va="center", fontsize=24)
+    row = figure.add_axes((0.01, 0.0, 0.98, 0.39))
+    digits_grid(images[:count], captions, axes=row)
+    for text in row.texts:
+        text.set_fontsize(SIZE + 3)
+    listed = ", ".join(" ".join(caption.split()) for caption in captions)
+    return Picture(figure, f"Digits 3 and 8 make a picture. The first {count} pairs: {listed}.")
 
 
 @torch.no_grad()
 def readings(model: nn.Module, data: MultiTaskData, count: int = 16) -> Picture:
-    """Draw the first test pictures with what both heads read; mistakes are marked with a star.
+    """Draw the first test pictures with what both heads read; mistakes are red, truth in brackets.
 
     Args:
         model: ``forward(images)`` gives logits [N, 10] for ``left`` and ``right``.
@@ -79,13 +92,18 @@ def readings(model: nn.Module, data: MultiTaskData, count: int = 16) -> Picture:
     outputs = model(data.inputs[:count])
     read = {name: outputs[name].argmax(1).tolist() for name in ("left", "right")}
     true = {name: data.targets[name][:count].tolist() for name in read}
-    captions, mistakes = [], 0
-    for i in range(count):
-        marks = ["" if read[n][i] == true[n][i] else f"*({true[n][i]})" for n in read]
-        mistakes += sum(map(bool, marks))
-        captions.append(f"{read['left'][i]}{marks[0]} {read['right'][i]}{marks[1]}")
+    figure = digits_grid(data.inputs[:count], [" "] * count)
+    axes, mistakes = figure.axes[0], 0
+    for i, place in enumerate(list(axes.texts)):
+        x, y = place.get_position()
+        for name, at, side in (("left", x - 0.6, "right"), ("right", x + 0.6, "left")):
+            wrong = read[name][i] != true[name][i]
+            mistakes += wrong
+            look = {"color": RED, "fontweight": "bold"} if wrong else {"color": BLACK}
+            text = f"{read[name][i]}({true[name][i]})" if wrong else str(read[name][i])
+            axes.text(at, y, text, ha=side, va=place.get_va(), fontsize=SIZE + 3, **look)
     says = f"{count} test pictures, {2 * count} digits to read, {mistakes} read wrongly."
-    return Picture(_captioned(data.inputs[:count], captions), says)
+    return Picture(figure, says)
 
 
 def two_digits(model: nn.Module, images: Tensor, classes: Tensor) -> Callable[..., Picture]:
@@ -171,38 +189,89 @@ def misread(
 # ----------------------------------------------------------------------------------- ideas, drawn
 
 
-def ways_back() -> Diagram:
-    """Draw the way back of both gradients, and next to it the same with the right one cut."""
-    figure, axes = canvas(312)
-    for x, weights in ((122, (1, 1)), (358, (1, 0))):
-        _way_back(axes, x, weights)
-    axes.plot([240, 240], [12, 300], color=PALE, linewidth=1, linestyle="solid", marker="")
+def two_heads(model: nn.Module) -> Diagram:
+    """Draw a trunk with two heads, from the picture to the joint loss, with its parameters.
+
+    Args:
+        model: has a ``trunk`` and ``heads`` with a ``left`` and a ``right`` one.
+    """
+    figure, axes = canvas(150)
+    parts = {"trunk": model.trunk, **model.heads}
+    count = {k: sum(p.numel() for p in part.parameters()) for k, part in parts.items()}
+    _row(axes, 84, {"trunk": f"{count['trunk']:,}", **{k: f"{count[k]:,}" for k in model.heads}})
+    write(axes, PLACES[1], 14, "number = parameters", color="0.3")
     return Diagram(
         figure,
-        "Left: with weights 1 and 1, gradients run from the sum through both losses and both "
-        "heads into the trunk. Right: with weights 1 and 0, the way through the right head is cut.",
+        f"From left to right: the picture; a trunk that both tasks share, with {count['trunk']:,} "
+        f"parameters; a left and a right head with {count['left']:,} each; a loss for each head; "
+        "and the joint loss, which is the sum of both.",
     )
 
 
-def _way_back(axes: Axes, x: float, weights: tuple[int, int]) -> None:
-    """Draw one network with the gradients' way from the sum down to the trunk."""
-    write(axes, x, 298, f"weights {weights[0]} and {weights[1]}", weight="bold")
-    box(axes, (x, 262, 100, 30), ["sum"], facecolor="white", edgecolor="0.1", corner=12)
-    box(axes, (x, 84, 204, 34), ["trunk (shared)"])
-    box(axes, (x, 24, 120, 30), ["picture"], facecolor="white", corner=12)
-    arrow(axes, [(x, 39), (x, 67)], colour=PALE)
-    for name, weight, side in (("left", weights[0], -54), ("right", weights[1], 54)):
-        at, cut = x + side, weight == 0
+def ways_back() -> Diagram:
+    """Draw the way back of both gradients, and below it the same with the right one cut."""
+    figure, axes = canvas(318)
+    for y, weights in ((222, (1, 1)), (68, (1, 0))):
+        _row(axes, y, {}, weights)
+        write(axes, PLACES[1], y + 56, f"weights {weights[0]} and {weights[1]}", weight="bold")
+    axes.plot([6, 474], [150, 150], color=PALE, linewidth=1, linestyle="solid", marker="")
+    return Diagram(
+        figure,
+        "Above: with weights 1 and 1, gradients run from the joint loss through both losses and "
+        "both heads into the trunk. Below: with weights 1 and 0, the way through the right head is "
+        "cut.",
+    )
+
+
+PLACES = (36, 130, 240, 336, 434)  # picture, trunk, heads, losses, joint loss
+
+
+def _row(
+    axes: Axes, y: float, counts: Mapping[str, str], weights: tuple[int, int] | None = None
+) -> None:
+    """Draw one network from left to right; with weights, the gradients' way back instead."""
+    back, (first, trunk, head, loss, last) = weights is not None, PLACES
+    box(axes, (first, y, 62, 34), ["picture"], facecolor="white", corner=12)
+    names = ["trunk", "(shared)"] + ([counts["trunk"]] if counts else [])
+    box(axes, (trunk, y, 76, 84), names)
+    box(axes, (last, y, 76, 44), ["joint loss", "= sum"], facecolor="white", edgecolor="0.1")
+    arrow(axes, [(first + 31, y), (trunk - 38, y)], colour=PALE)
+    for name, weight, side in zip(("left", "right"), weights or (1, 1), (29, -29), strict=True):
+        at, cut = y + side, weight == 0
         look = {"linestyle": "dashed", "facecolor": "white", "ink": "0.42"} if cut else {}
-        box(axes, (at, 202, 96, 30), [f"{name} loss"], task=name, corner=10, **look)
-        box(axes, (at, 142, 96, 30), [f"{name} head"], task=name, **look)
-        colour = PALE if cut else task_style(name)["color"]
-        way = {"colour": colour, "width": 1.3 if cut else 2.8, "broken": cut}
-        arrow(axes, [(x + side * 0.6, 247), (at, 217)], **way)
-        arrow(axes, [(at, 187), (at, 157)], **way)
-        arrow(axes, [(at, 127), (at, 101)], **way)
+        text = [f"{name} head"] + ([counts[name]] if counts else [])
+        box(axes, (head, at, 80, 40), text, task=name, **look)
+        box(axes, (loss, at, 70, 30), [f"{name} loss"], task=name, corner=10, **look)
         ink = "0.42" if cut else task_style(name)["color"]
-        write(axes, at + (30 if side > 0 else -30), 234, f"× {weight}", color=ink, weight="bold")
+        way = {"colour": PALE if cut else ink, "width": 1.3 if cut else 2.8, "broken": cut}
+        steps = [
+            [(trunk + 38, at), (head - 40, at)],
+            [(head + 40, at), (loss - 35, at)],
+            [(loss + 35, at), (last - 38, y + side / 3)],
+        ]
+        for points in steps:
+            arrow(axes, points[::-1] if back else points, **way)
+        if back:
+            write(axes, last - 34, y + 1.35 * side, f"× {weight}", color=ink, weight="bold")
+
+
+def city_network(corners: int = 20) -> Diagram:
+    """Draw one trunk and a small head for each street corner."""
+    figure, axes = canvas(112)
+    box(axes, (60, 56, 108, 44), ["11 numbers:", "which hour it is"], facecolor="white", corner=12)
+    box(axes, (204, 56, 92, 56), ["one trunk", "(shared)"])
+    arrow(axes, [(114, 56), (158, 56)], colour=PALE)
+    for k in range(corners):
+        y = 8 + 96 * k / (corners - 1)
+        arrow(axes, [(250, 56), (306, y)], colour=PALE)
+        axes.plot([306, 330], [y, y], color=TOGETHER, linewidth=3, linestyle="solid", marker="")
+    write(axes, 408, 66, f"{corners} heads,", weight="bold")
+    write(axes, 408, 46, "one per corner")
+    return Diagram(
+        figure,
+        f"From left to right: 11 numbers that say which hour it is, one trunk that is shared, and "
+        f"{corners} heads, one for each street corner.",
+    )
 
 
 def two_orders() -> Diagram:
@@ -256,7 +325,7 @@ def weight_dial(
     """
     weights = sorted({row["weight"] for row in rows})
     found = {
-        name: [mean_interval([r[name] for r in rows if r["weight"] == w]) for w in weights]
+        name: [mean_interval([100 * r[name] for r in rows if r["weight"] == w]) for w in weights]
         for name in ("left", "right")
     }
 
@@ -268,21 +337,29 @@ def weight_dial(
             style = task_style(name)
             band(axes, range(len(weights)), *ends, f"{name} digit", **style)
             axes.text(
-                (0.25, 0.75)[k], 0.5, f"{name} digit", color=style["color"], fontsize=SIZE,
+                (0.25, 0.75)[k], 0.42, f"{name} digit", color=style["color"], fontsize=SIZE,
                 fontweight="bold", ha=("left", "right")[k], zorder=5,
                 transform=axes.transAxes,
                 bbox={"facecolor": "white", "edgecolor": "none"},
             )  # fmt: skip
         for name, value in (live or {}).items():
-            style = {"color": task_style(name)["color"], "markersize": 11, "markeredgewidth": 2.5}
-            axes.plot([weights.index(0.5)], [value], "x", **style)
+            style = {"color": task_style(name)["color"], "markersize": 10, "markeredgewidth": 2.5}
+            aside = -0.2 if name == "left" else 0.2  # else one cross would hide the other
+            axes.plot([weights.index(0.5) + aside], [100 * value], "x", zorder=6, **style)
+        if 0.5 in weights:
+            limit = sum(i[weights.index(0.5)].mean for i in found.values()) / 2 - 5
+            axes.axhline(limit, color="0.4", linewidth=1.4, linestyle="dashed")
+            axes.text(0.5, limit - 3, "five points below the middle", color="0.3", fontsize=SIZE,
+                      ha="center", va="top", transform=axes.get_yaxis_transform(),
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.5})  # fmt: skip
         axes.axvline(at, color="0.3", linewidth=1.2)
         axes.set_xticks(range(len(weights)), [f"{w:g}" for w in weights])
-        axes.set_ylim(0, 1.02)
-        label(axes, "weight of the left task", "accuracy")
+        axes.set_ylim(0, 102)
+        label(axes, "weight of the left task (steps not equal: stretched at both ends)",
+              "accuracy (%)")  # fmt: skip
         _large(axes)
         said = (
-            f"{name} digit {i[at].mean:.1%} [{i[at].low:.1%}, {i[at].high:.1%}]"
+            f"{name} digit {i[at].mean:.1f}% [{i[at].low:.1f}%, {i[at].high:.1f}%]"
             for name, i in found.items()
         )
         return Picture(figure, f"Left weight {left_weight:g}: {', '.join(said)}.")
@@ -313,6 +390,7 @@ def by_seed(
     difference: str,
     *,
     relative: bool = False,
+    lower: bool = False,
 ) -> Picture:
     """Draw paired runs: on the left both results of each seed, on the right their difference.
 
@@ -322,6 +400,7 @@ def by_seed(
         what: what is measured, with its unit.
         difference: what the difference is called, with its unit.
         relative: give the difference in per cent of ``separate``.
+        lower: whether a lower value is the better one.
     """
     ours, theirs = np.asarray(shared, dtype=float), np.asarray(separate, dtype=float)
     apart = 100 * (ours - theirs) / theirs if relative else ours - theirs
@@ -341,12 +420,19 @@ def by_seed(
                   transform=left.transAxes)  # fmt: skip
     left.set_xticks(range(0, len(ours), 5 if len(ours) > 10 else 2))
     label(left, "seed", what)
+    right.text(*((0.02, 0.02) if lower else (0.98, 0.02)), "shared better", color=TOGETHER,
+               fontsize=SIZE, fontweight="bold", ha="left" if lower else "right", va="bottom",
+               transform=right.transAxes)  # fmt: skip
     right.axvline(0, color=SEPARATE, linestyle="dashed", linewidth=1.6)
     right.plot(apart, places, marker="o", color="0.55", **look)
     error = [[mean.mean - mean.low], [mean.high - mean.mean]]
     right.errorbar(mean.mean, len(ours) + 1.5, xerr=error, fmt="D", color=BLACK, capsize=5,
                    markersize=8, linewidth=2.4)  # fmt: skip
-    right.set_ylim(-1, len(ours) + 3)
+    right.set_ylim(-0.2 * len(ours), len(ours) + 3)
+    widest = max(*map(abs, apart))
+    right.set_xlim(
+        *((-1.1 * widest, 0.12 * widest) if relative else (-1.15 * widest, 1.15 * widest))
+    )
     right.set_yticks([(len(ours) - 1) / 2, len(ours) + 1.5], ["seeds", "mean"])
     right.grid(False, axis="y")
     label(right, difference)
@@ -452,3 +538,17 @@ def three_sets() -> Diagram:
         "All examples are divided once: the network learns from training data, settings are "
         "chosen on validation data, and test data are looked at once, at the very end.",
     )
+
+
+def gains_by_corner() -> np.ndarray:
+    """By what fraction the recorded error of each street corner falls when all share, [20]."""
+    rows = [row for row in load("01_street_corners").rows if row["inputs"] == "plain"]
+    errors = {
+        arm: np.array([r["by_counter"] for r in sorted(rows, key=_seed) if r["arm"] == arm])
+        for arm in ("together", "separate")
+    }
+    return (1 - errors["together"] / errors["separate"]).mean(0)
+
+
+def _seed(row: Mapping[str, Any]) -> int:
+    return row["seed"]
