@@ -18,7 +18,8 @@ from mtl_helpers.metrics import Interval, mean_interval
 from mtl_helpers.teaching.diagrams import Diagram, box, canvas, write
 from mtl_helpers.teaching.figures import BLACK, GREEN, GREY, PURPLE, Picture, label, new_figure
 
-TOGETHER, SEPARATE = GREEN, PURPLE  # one network for all; a network for each
+SHARED, SEPARATE = GREEN, PURPLE  # one network for all; a network for each
+NAMES = {"separate": "separate", "together": "shared"}  # of the arms of the records
 SIZE = 11  # points of text
 HOURS = (*range(6, 24), *range(6))  # a day begins at 6:00
 DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
@@ -108,12 +109,12 @@ def typical_day(
 
     Args:
         truth: one row per hour of a year, with plain inputs, logarithm of the counts.
-        predictions: "separate" and "together": by counter, for the same rows, [N].
+        predictions: "separate" and "shared": by counter, for the same rows, [N].
 
     Returns:
         ``picture(corner, weekday)``.
     """
-    colours = {"the truth": BLACK, "separate": SEPARATE, "together": TOGETHER}
+    colours = {"the truth": BLACK, "separate": SEPARATE, "shared": SHARED}
     hours, weekdays = hour_and_weekday(truth.inputs)
     rows = {(d, h): torch.from_numpy((weekdays == d) & (hours == h)) for d in range(7)
             for h in HOURS}  # fmt: skip
@@ -141,8 +142,8 @@ def typical_day(
             name: math.dist(line, mean["the truth"]) / math.sqrt(24) for name, line in mean.items()
         }
         return Picture(figure, f"{corner}, {weekday}: over the 24 hours the curve of the separate "
-                       f"network is off by {off['separate']:.1f}, that of the common one by "
-                       f"{off['together']:.1f}.")  # fmt: skip
+                       f"network is off by {off['separate']:.1f}, that of the shared one by "
+                       f"{off['shared']:.1f}.")  # fmt: skip
 
     return picture
 
@@ -217,11 +218,15 @@ def contest(
         found = [interval_of(rows, inputs=inputs, arm=arm) for arm in arms]
         axes.plot([i.mean for i in found], [row] * len(found), color="0.7", linewidth=3,
                   linestyle="solid", marker="")  # fmt: skip
-        for one, colour in zip(found, (SEPARATE, TOGETHER)[-len(found) :], strict=True):
+        looks = (("separate", SEPARATE), ("shared", SHARED))[-len(found) :]
+        for one, (name, colour) in zip(found, looks, strict=True):
             axes.errorbar(
                 one.mean, row, xerr=[[one.mean - one.low], [one.high - one.mean]], fmt="o",
                 color=colour, capsize=3, markersize=8,
             )  # fmt: skip
+            if kind == "networks":
+                axes.annotate(name, (one.mean, row), (0, 8), textcoords="offset points",
+                              color=colour, ha="center", fontsize=SIZE)  # fmt: skip
         says.append(f"{kind} " + " to ".join(f"{one.mean:.2f}" for one in found))
     axes.set_yticks(range(len(kinds)), list(kinds))
     axes.set_ylim(len(kinds) - 0.5, -0.5)
@@ -239,15 +244,15 @@ def hours_dial(rows: Sequence[Mapping[str, Any]]) -> Callable[..., Picture]:
     }
     logs = np.log([float(n) for n in sizes])
 
-    def picture(hours: int = 50) -> Picture:
+    def picture(hours: int = 25) -> Picture:
         figure, axes = new_figure(width=6.8, height=3.4)
-        for arm, colour in (("separate", SEPARATE), ("together", TOGETHER)):
+        for arm, colour in (("separate", SEPARATE), ("together", SHARED)):
             low, mean, high = (
                 [getattr(i, end) for i in curve[arm]] for end in ("low", "mean", "high")
             )
             axes.plot(sizes, mean, color=colour, marker="o", markersize=5, linestyle="solid")
             axes.fill_between(sizes, low, high, color=colour, alpha=0.2, linewidth=0)
-            _end(axes, sizes[-1], mean[-1], arm, colour)
+            _end(axes, sizes[-1], mean[-1], NAMES[arm], colour)
         ours = curve["together"][sizes.index(hours)].mean
         theirs = [i.mean for i in curve["separate"]]
         worth = equal_hours(logs, theirs, ours)
@@ -262,7 +267,7 @@ def hours_dial(rows: Sequence[Mapping[str, Any]]) -> Callable[..., Picture]:
         label(axes, "labelled hours per counter", "RMSE of the logarithm")
         _large(axes)
         much = f"about {worth:.0f}" if worth < sizes[-1] else f"more than {sizes[-1]}"
-        return Picture(figure, f"With {hours} hours together: RMSE {ours:.2f}. Separate networks "
+        return Picture(figure, f"With {hours} hours, shared: RMSE {ours:.2f}. Separate networks "
                        f"need {much} hours for that.")  # fmt: skip
 
     return picture
@@ -291,9 +296,9 @@ def group_curve(rows: Sequence[Mapping[str, Any]]) -> Picture:
     found = [interval_of(rows, size=n) for n in sizes]
     figure, axes = new_figure(width=6.2, height=3.2)
     axes.plot(
-        sizes, [i.mean for i in found], color=TOGETHER, marker="o", markersize=6, linestyle="solid"
+        sizes, [i.mean for i in found], color=SHARED, marker="o", markersize=6, linestyle="solid"
     )
-    axes.fill_between(sizes, [i.low for i in found], [i.high for i in found], color=TOGETHER,
+    axes.fill_between(sizes, [i.low for i in found], [i.high for i in found], color=SHARED,
                       alpha=0.2, linewidth=0)  # fmt: skip
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(n) for n in sizes])
@@ -324,7 +329,7 @@ def partner_plot(rows: Sequence[Mapping[str, Any]], names: Mapping[str, str]) ->
     says = []
     for row, setting in enumerate(names):
         found = change(rows, setting, "alone")
-        colour = TOGETHER if found.high < 0 else "#D55E00" if found.low > 0 else "0.35"
+        colour = SHARED if found.high < 0 else "#D55E00" if found.low > 0 else "0.35"
         axes.errorbar(
             found.mean, row, xerr=[[found.mean - found.low], [found.high - found.mean]],
             fmt="o", color=colour, capsize=4, markersize=8, linewidth=2,
@@ -343,7 +348,7 @@ def width_curve(rows: Sequence[Mapping[str, Any]]) -> Picture:
     sizes = sorted({row["width"] for row in rows})
     figure, axes = new_figure(width=6.4, height=3.2)
     says = []
-    for arm, colour in (("separate", SEPARATE), ("together", TOGETHER)):
+    for arm, colour in (("separate", SEPARATE), ("together", SHARED)):
         found = [interval_of(rows, width=n, arm=arm) for n in sizes]
         axes.plot(
             sizes,
@@ -355,8 +360,8 @@ def width_curve(rows: Sequence[Mapping[str, Any]]) -> Picture:
         )
         axes.fill_between(sizes, [i.low for i in found], [i.high for i in found], color=colour,
                           alpha=0.2, linewidth=0)  # fmt: skip
-        _end(axes, sizes[-1], found[-1].mean, arm, colour)
-        says.append(f"{arm} {found[0].mean:.2f} to {found[-1].mean:.2f}")
+        _end(axes, sizes[-1], found[-1].mean, NAMES[arm], colour)
+        says.append(f"{NAMES[arm]} {found[0].mean:.2f} to {found[-1].mean:.2f}")
     axes.set_xscale("log")
     axes.set_xticks(sizes, [str(n) for n in sizes])
     axes.minorticks_off()
@@ -415,6 +420,26 @@ def saved(
     """By how many percent the second arm's error is below the first's, paired by seed."""
     theirs, ours = (values_of(rows, column, arm=arm, **only) for arm in arms)
     return mean_interval([100 * (1 - a / b) for a, b in zip(ours, theirs, strict=True)])
+
+
+def by_day_and_night(
+    truth: MultiTaskData, predictions: Mapping[str, Mapping[str, Tensor]]
+) -> dict[tuple[str, str], float]:
+    """RMSE of each arm by day (6:00 to 22:00) and at night, averaged over the counters.
+
+    Args:
+        truth: one row per hour, with plain inputs.
+        predictions: by arm and counter, for the same rows, [N].
+    """
+    hours, _ = hour_and_weekday(truth.inputs)
+    night = torch.from_numpy((hours < 6) | (hours >= 22))
+    found = {}
+    for arm, values in predictions.items():
+        for part, rows in (("day", ~night), ("night", night)):
+            off = [(values[k] - target)[rows] for k, target in truth.targets.items()]
+            errors = [float(o.square().nanmean().sqrt()) for o in off]
+            found[arm, part] = sum(errors) / len(errors)
+    return found
 
 
 def hour_and_weekday(inputs: Tensor) -> tuple[np.ndarray, np.ndarray]:

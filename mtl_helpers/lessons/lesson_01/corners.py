@@ -16,7 +16,9 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
+from sklearn.metrics.pairwise import rbf_kernel
 from torch import Tensor
 
 import mtl_helpers.datasets.footsteps as datasets_footsteps
@@ -32,6 +34,7 @@ Moments = Mapping[str, tuple[float, float]]  # mean and standard deviation by ta
 COUNTERS = tuple(name for name in read_footsteps().counters if name != FEW_HOURS)
 OWN = "own"  # the task that a group of counters is measured on
 OWN_PART = 0.3  # scale of a counter's own features; on validation labels 0.5 did as well, 0.1 worse
+OWN_KERNEL = 0.3  # how much more alike two hours of the same counter are
 
 
 def standardised(data: Splits) -> tuple[Splits, Moments]:
@@ -226,10 +229,10 @@ def one_head(
     return train_networks(draw, [OWN], len(seeds), widths, **how)
 
 
-def fine_tuned(
+def trunks_of_others(
     configuration: Configuration, inputs: str, settings: Mapping[str, Any]
-) -> tuple[Callable[..., Networks], dict[str, Any]]:
-    """Learn the other 19 counters together, then go on with the labels of the 20th alone.
+) -> Callable[[tuple[int, ...]], list[dict[str, Tensor]]]:
+    """Learn the other 19 counters together, for each counter and seed.
 
     Args:
         configuration: as for :func:`street_corners`.
@@ -237,33 +240,84 @@ def fine_tuned(
         settings: how the 19 are learned, as was tuned for all 20.
 
     Returns:
-        A function that trains a network per seed and counter, as :func:`separate` does, and what
-        was tuned for the second part.
+        A function from seeds to the parameters of a trunk for each seed and counter.
     """
     widths, count = configuration["widths"], len(COUNTERS)
+    names = [OWN, *(f"partner_{k}" for k in range(1, count - 1))]
 
-    def draw(seeds: Sequence[int], number: int) -> Splits:
-        i, k = divmod(number, count)
-        return group(city(seeds[i], 50, inputs), [c for c in COUNTERS if c != COUNTERS[k]])
+    def draw(seed: int, k: int) -> Splits:
+        return group(city(seed, 50, inputs), [c for c in COUNTERS if c != COUNTERS[k]])
 
     @lru_cache(maxsize=4)
-    def first(seeds: tuple[int, ...]) -> list[dict[str, Tensor]]:
-        names = [OWN, *(f"partner_{k}" for k in range(1, count - 1))]
+    def trunks(seeds: tuple[int, ...]) -> list[dict[str, Tensor]]:
         found: list[dict[str, Tensor]] = []
         for seed in seeds:  # one seed at a time: twenty networks for nineteen counters are many
-            learned = train_networks(partial(draw, [seed]), names, count, widths, **settings)
+            learned = train_networks(partial(draw, seed), names, count, widths, **settings)
             for number in range(count):
                 learned.model.load_state_dict(learned.results.state(number))
                 state = learned.model.trunk.state_dict().items()
                 found.append({name: value.clone() for name, value in state})
         return found
 
+    return trunks
+
+
+def fine_tuned(
+    configuration: Configuration, inputs: str, trunks: Callable[..., list[dict[str, Tensor]]]
+) -> tuple[Callable[..., Networks], dict[str, Any]]:
+    """Go on from the trunk of the other 19 counters with the labels of the 20th alone.
+
+    Args:
+        configuration: as for :func:`street_corners`.
+        inputs: "plain" or "good".
+        trunks: what :func:`trunks_of_others` gives.
+
+    Returns:
+        A function that trains a network per seed and counter, as :func:`separate` does, and what
+        was tuned for it.
+    """
+
     def train(seeds: Sequence[int], **how: Any) -> Networks:
-        return separate(widths, 50, inputs, seeds, trunks=first(tuple(seeds)), **how)
+        start = trunks(tuple(seeds))
+        return separate(configuration["widths"], 50, inputs, seeds, trunks=start, **how)
 
     grid = {**configuration, **configuration["fine_tuning"]}
     chosen = tuned(partial(train, seeds=configuration["tuning_seeds"]), grid)
     return train, chosen
+
+
+def new_heads(
+    configuration: Configuration, inputs: str, trunks: Callable[..., list[dict[str, Tensor]]]
+) -> Callable[..., Any]:
+    """Keep the trunk of the other 19 counters, and fit only a head to the 20th: a ridge regression.
+
+    Returns:
+        A function from a seed, standardised data and a penalty to one from inputs [N, D] to
+        predictions [N, K].
+    """
+
+    def train(seed: int, data: Splits, penalty: float) -> Callable[[np.ndarray], np.ndarray]:
+        x, counter, y = labels(data.train)
+        networks, heads = [], []
+        for k, state in enumerate(trunks((seed,))):
+            trunk = mlp(x.shape[1], configuration["widths"])
+            trunk.load_state_dict(state)
+            networks.append(partial(_features, trunk))
+            rows = counter == k
+            heads.append(Ridge(penalty).fit(networks[k](x[rows]), y[rows]))
+
+        def predict(asked: np.ndarray) -> np.ndarray:
+            pairs = zip(networks, heads, strict=True)
+            return np.stack([head.predict(network(asked)) for network, head in pairs], 1)
+
+        return predict
+
+    return train
+
+
+@torch.no_grad()
+def _features(trunk: torch.nn.Module, inputs: np.ndarray) -> np.ndarray:
+    return trunk(torch.from_numpy(inputs)).numpy()
 
 
 def linear_rival(data: Splits, strength: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -319,6 +373,44 @@ def hand_made_shared_rival(data: Splits, strength: float) -> Callable[[np.ndarra
     return lambda inputs: by_weekday(inputs) @ weights + model.intercept_
 
 
+def kernel_rival(data: Splits, strength: Sequence[float]) -> Callable[[np.ndarray], np.ndarray]:
+    """Kernel ridge regression per counter on the raw inputs.
+
+    Args:
+        data: standardised, plain inputs.
+        strength: the penalty, and the length scales of hour, weekday and season in the RBF kernel.
+    """
+    x, counter, y = labels(data.train)
+    penalty, *scales = strength
+    z = _scaled(x, scales)
+    models = [
+        KernelRidge(alpha=penalty, kernel="rbf", gamma=0.5).fit(z[counter == k], y[counter == k])
+        for k in range(len(COUNTERS))
+    ]
+    return lambda inputs: np.stack([m.predict(_scaled(inputs, scales)) for m in models], 1)
+
+
+def kernel_shared_rival(
+    data: Splits, strength: Sequence[float]
+) -> Callable[[np.ndarray], np.ndarray]:
+    """One kernel ridge regression on all labels; two hours of one counter are more alike.
+
+    Source: Alvarez, Rosasco & Lawrence 2012, arXiv:1106.6251 (kernels for several tasks).
+    """
+    x, counter, y = labels(data.train)
+    penalty, *scales = strength
+    z, each = _scaled(x, scales), np.arange(len(COUNTERS))
+    kernel = rbf_kernel(z, gamma=0.5) * (1 + OWN_KERNEL * (counter[:, None] == counter))
+    weights = np.linalg.solve(kernel + penalty * np.eye(len(x)), y)
+    by_counter = weights[:, None] * (1 + OWN_KERNEL * (counter[:, None] == each))
+    return lambda inputs: rbf_kernel(_scaled(inputs, scales), z, gamma=0.5) @ by_counter
+
+
+def _scaled(inputs: np.ndarray, scales: Sequence[float]) -> np.ndarray:
+    """Divide plain inputs [N, 11] by the length scales of hour, weekday and season."""
+    return inputs / np.repeat(scales, (2, 7, 2))
+
+
 def trees_rival(data: Splits, strength: float) -> Callable[[np.ndarray], np.ndarray]:
     """Extra trees per counter; strength: leaf size."""
     x, counter, y = labels(data.train)
@@ -347,33 +439,50 @@ def labels(part: MultiTaskData) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 #: Name: (from standardised data and a strength to a function that predicts [N, K]; strengths).
-RIVALS: dict[str, tuple[Callable[..., Any], list[float]]] = {
+KERNELS = [
+    [penalty, hour, weekday, season]
+    for penalty in (0.01, 0.03, 0.1, 0.3, 1)
+    for hour in (0.25, 0.5, 1, 2)
+    for weekday in (1, 2, 4)
+    for season in (4, 8, 16, 32)
+]
+RIVALS: dict[str, tuple[Callable[..., Any], list[Any]]] = {
     "linear, separate": (linear_rival, [1.0, 3.0, 10.0, 30.0, 100.0]),
     "linear, pooled": (pooled_linear_rival, [1.0, 3.0, 10.0, 30.0, 100.0]),
     "hand-made, separate": (hand_made_rival, [0.3, 1.0, 3.0, 10.0]),
     "hand-made, shared": (hand_made_shared_rival, [0.3, 1.0, 3.0, 10.0]),
+    "kernel, separate": (kernel_rival, KERNELS),
+    "kernel, shared": (kernel_shared_rival, KERNELS),
     "trees, separate": (trees_rival, [1, 2, 3, 5]),
     "trees, pooled": (pooled_trees_rival, [1, 2, 3, 5, 10]),
 }
 
 
 def rival(
-    arm: str, configuration: Configuration, inputs: str
+    train: Callable[..., Any],
+    strengths: Sequence[Any],
+    configuration: Configuration,
+    inputs: str,
 ) -> tuple[Callable[[int, Tensor], Tensor], dict[str, Any]]:
     """Tune the strength of a rival on validation data.
+
+    Args:
+        train: from a seed, standardised data and a strength to a function that predicts [N, K].
+        strengths: to choose from.
+        configuration: as for :func:`street_corners`.
+        inputs: "plain" or "good".
 
     Returns:
         A function from a seed and inputs to predictions [N, K] in people's logarithm, and what was
         tuned.
     """
-    train, strengths = RIVALS[arm]
 
-    def predict(strength: float, seed: int, asked: Tensor) -> Tensor:
+    def predict(strength: Any, seed: int, asked: Tensor) -> Tensor:
         data, moments = standardised(city(seed, 50, inputs))
-        outputs = train(data, strength)(asked.numpy())
+        outputs = train(seed, data, strength)(asked.numpy())
         return in_old_unit(torch.from_numpy(outputs), moments)
 
-    def loss(strength: float) -> float:
+    def loss(strength: Any) -> float:
         parts = {seed: city(seed, 50, inputs).valid for seed in configuration["tuning_seeds"]}
         return sum(
             float(rmse(predict(strength, seed, part.inputs), part).mean())
@@ -416,12 +525,23 @@ def _arms(
 ) -> dict[str, tuple[Callable[[int, Tensor], Tensor], dict[str, Any]]]:
     """By arm: a function from a seed and inputs to predictions [N, K], and what was tuned."""
     widths, found = configuration["widths"], {}
+
+    @lru_cache(maxsize=1)
+    def trunks() -> Callable[[tuple[int, ...]], list[dict[str, Tensor]]]:
+        return trunks_of_others(configuration, inputs, found["together"][1])
+
     for arm in configuration["arms"][inputs]:
         if arm in RIVALS:
-            found[arm] = rival(arm, configuration, inputs)
+            fit, strengths = RIVALS[arm]
+            train = partial(_any_seed, fit)
+            found[arm] = rival(train, strengths, configuration, inputs)
+            continue
+        if arm == "new head":
+            train = new_heads(configuration, inputs, trunks())
+            found[arm] = rival(train, configuration["penalties"], configuration, inputs)
             continue
         if arm == "fine-tuned":
-            train, chosen = fine_tuned(configuration, inputs, found["together"][1])
+            train, chosen = fine_tuned(configuration, inputs, trunks())
         else:
             ways = {"separate": separate, "together": together, "one head": one_head}
             train = partial(ways[arm], widths, 50, inputs)
@@ -437,6 +557,10 @@ def _arms(
             chosen,
         )
     return found
+
+
+def _any_seed(fit: Callable[..., Any], seed: int, data: Splits, strength: Any) -> Any:
+    return fit(data, strength)
 
 
 def _of_seed(networks: Networks, seeds: Sequence[int], seed: int, inputs: Tensor) -> Tensor:
@@ -626,11 +750,12 @@ CORNERS = {
     **GRID,
     "weight_decays": [1.0, 3.0, 10.0],
     "arms": {
-        "plain": ["separate", "together", "fine-tuned", "one head", *RIVALS],
-        "good": ["separate", "together", *(arm for arm in RIVALS if not arm.startswith("hand"))],
+        "plain": ["separate", "together", "fine-tuned", "new head", "one head", *RIVALS],
+        "good": ["separate", "together", *(arm for arm in RIVALS if arm[0] in "lt")],
     },
     "fine_tuning": {"learning_rates": [0.0003, 0.001, 0.003], "weight_decays": [0.03, 0.3, 3.0],
                     "steps": 200, "record_every": 10},
+    "penalties": [0.3, 1.0, 3.0, 10.0, 30.0],
 }  # fmt: skip
 BOTH = {**GRID, "arms": ["separate", "together"]}
 HOURS = {**BOTH, "hours": [10, 25, 50, 100, 200], "layer_widths": [32]}
@@ -664,8 +789,9 @@ PARTS = [
     separate, together,
 ]  # fmt: skip
 CONTEST = [
-    _arms, _of_seed, fine_tuned, one_head, rival, rmse, labels, linear_rival, pooled_linear_rival,
-    by_weekday, hand_made_rival, hand_made_shared_rival, trees_rival, pooled_trees_rival,
+    _arms, _of_seed, trunks_of_others, fine_tuned, new_heads, one_head, rival, rmse, labels,
+    linear_rival, pooled_linear_rival, by_weekday, hand_made_rival, hand_made_shared_rival,
+    kernel_rival, kernel_shared_rival, trees_rival, pooled_trees_rival,
 ]  # fmt: skip
 
 STUDIES = [
@@ -679,7 +805,7 @@ STUDIES = [
         sample=Sample(
             {
                 **CORNERS,
-                "arms": {"plain": ["linear, separate", "linear, pooled", "hand-made, shared"]},
+                "arms": {"plain": ["linear, separate", "hand-made, shared", "kernel, shared"]},
             },
             0.02,
             seeds=[0],

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from mtl_helpers.metrics import box_iou
 from mtl_helpers.teaching.exercises.answers import (
+    AnswerError,
     NotAttemptedError,
     as_numbers,
     compare,
@@ -70,10 +71,13 @@ def iou(answer: Callable[..., Any]) -> str | None:
     beside = _tensor(0.2, 0.5, 0.2, 0.4), _tensor(0.7, 0.5, 0.2, 0.4)
     inside = _tensor(0.5, 0.5, 0.6, 0.6), _tensor(0.6, 0.5, 0.2, 0.3)
     far = _tensor(0.1, 0.1, 0.1, 0.1), _tensor(0.8, 0.8, 0.2, 0.2)
+    pixels = _tensor(100, 80, 60, 40), _tensor(120, 90, 40, 60)
+    cross = _tensor(0.5, 0.5, 0.8, 0.2), _tensor(0.5, 0.5, 0.2, 0.8)
+    left = _tensor(0.0, 0.1, 0.1, 0.1), _tensor(0.01, 0.1, 0.1, 0.12)
     found = compare(
         answer,
         lambda first, second: box_iou(first[None], second[None])[0],
-        [small, *draws(case), beside, inside, far],
+        [small, *draws(case), beside, inside, far, pixels, cross, left],
         slips={
             "boxes that do not touch have a negative overlap on an axis, and on both axes minus "
             "times minus is plus: let no side of the overlap be below 0.": (
@@ -152,6 +156,25 @@ def loudness(answer: Callable[..., Any]) -> str | None:
             f"for the loss {name} the trunk's gradient is {norm * 0.6:g} in its weight and "
             f"{norm * 0.8:g} in its bias, so the norm is {norm:g}; found {float(found):.4g}."
         )
+    generator = torch.Generator().manual_seed(0)
+    trunk = nn.Sequential(nn.Linear(2, 3, dtype=FLOAT), nn.Tanh(), nn.Linear(3, 2, dtype=FLOAT))
+    with torch.no_grad():
+        for parameter in trunk.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=FLOAT))
+    before = [parameter.detach().clone() for parameter in trunk.parameters()]
+    loss = trunk(torch.randn(4, 2, generator=generator, dtype=FLOAT)).square().mean()
+    slopes = torch.autograd.grad(loss, list(trunk.parameters()), retain_graph=True)
+    norm = torch.cat([slope.flatten() for slope in slopes]).norm()
+    found = as_numbers(answer(loss, trunk), "the loudness")
+    if same(found.reshape(()), norm) is not None:
+        return (
+            "right for a trunk of one layer with one unit, but not for one of two layers: take "
+            "every number of every parameter in trunk.parameters(), and square each by itself."
+        )
+    if any(not torch.equal(old, new) for old, new in zip(before, trunk.parameters(), strict=True)):
+        return "your function changes the trunk's parameters; it should only listen."
+    if not all(module.training for module in trunk.modules()):
+        return "your function switches the trunk to eval mode; leave the mode as it was."
     return None
 
 
@@ -231,6 +254,7 @@ def examples_needed(answer: Callable[..., Any]) -> str | None:
             ({10: 0.9, 20: 0.8, 40: 0.6, 80: 0.5}, 0.7),
             ({80: 0.5, 40: 0.6, 20: 0.7, 10: 0.9}, 0.7),
             ({10: 0.9, 20: 0.7, 40: 0.6}, 0.5),
+            ({15: 0.9, 30: 0.6, 45: 0.7, 60: 0.5}, 0.65),
             *draws(case, count=8),
         ],
         slips={
@@ -283,10 +307,11 @@ def best_partner(answer: Callable[..., Any]) -> str | None:
 
     small = torch.tensor([[1.0, 0.1, 0.6], [0.9, 1.0, 0.2], [0.3, 0.5, 1.0]], dtype=FLOAT)
     harmful = torch.tensor([[1.0, -0.3, -0.2], [0.4, 1.0, 0.1], [-0.9, -0.5, 1.0]], dtype=FLOAT)
+    percent = torch.tensor([[1, -12, -30], [7.2, 1, 1], [0.3, -8.4, 1]], dtype=FLOAT)
     found = compare(
         answer,
         right,
-        [(small, 0), (harmful, 0), (harmful, 2), *draws(case, count=8)],
+        [(small, 0), (harmful, 0), (harmful, 2), (percent, 0), (percent, 1), *draws(case, count=8)],
         slips={
             "you chose the task itself: its affinity with itself is the largest of all.": (
                 lambda affinity, target: int(affinity[target].argmax())
@@ -379,9 +404,9 @@ def at_edge(answer: Callable[..., Any]) -> str | None:
     """Check ``at_edge(chosen, grid)``: whether the chosen value is the grid's first or last."""
 
     def case(g: torch.Generator) -> tuple[float, list[float]]:
-        grid = (0.001, 0.003, 0.01, 0.03, 0.1)
+        grid = torch.rand(5, generator=g, dtype=FLOAT).cumsum(0).round(decimals=3).tolist()
         order = [grid[i] for i in torch.randperm(5, generator=g)]
-        return grid[int(torch.randint(5, (1,), generator=g))], order
+        return float(str(grid[int(torch.randint(5, (1,), generator=g))])), order
 
     found = compare(
         answer,
@@ -392,11 +417,18 @@ def at_edge(answer: Callable[..., Any]) -> str | None:
             (0.001, [0.001, 0.01, 0.1]),
             (0.1, [0.001, 0.1, 0.01]),
             (0.1, [0.01, 0.1, 0.001]),
+            (0.0, [0.1, 0.0, 1.0]),
+            (25, [400, 25, 100, 50]),
+            (50, [400, 25, 100, 50]),
             *draws(case, count=12),
         ],
         slips={
             "the grid need not be in order: take its smallest and its largest value.": (
                 lambda chosen, grid: chosen in (grid[0], grid[-1])
+            ),
+            "`chosen == min(grid) or max(grid)` gives the number max(grid) where the first part is "
+            "False: write `chosen ==` on both sides of `or`.": (
+                lambda chosen, grid: chosen == min(grid) or max(grid)
             ),
             "the smallest value is an edge too.": lambda chosen, grid: chosen == max(grid),
             "the largest value is an edge too.": lambda chosen, grid: chosen == min(grid),
@@ -421,10 +453,12 @@ def second_vector(answer: Callable[..., Any]) -> str | None:
 
     def seen(make: Callable[..., Any]) -> Callable[..., list[float]]:
         def length_and_cosine(u1: Tensor, u2: Tensor, p: float) -> list[float]:
-            made = make(u1, u2, p)
+            made = make(u1.clone(), u2.clone(), p)
             if is_empty(made):
                 raise NotAttemptedError
             found = as_numbers(made, "the vector", shape=tuple(u1.shape))
+            if float((found - (found @ u1) * u1 - (found @ u2) * u2).norm()) > 1e-5:
+                raise AnswerError("the vector is not made of u1 and u2: write it as a*u1 + b*u2.")
             return [float(found.norm()), float(found @ u1 / found.norm())]
 
         return length_and_cosine
@@ -439,12 +473,13 @@ def second_vector(answer: Callable[..., Any]) -> str | None:
         u1, u2 = torch.linalg.qr(torch.randn(4, 2, generator=g, dtype=FLOAT))[0].T
         return u1.round(decimals=12), u2, round(float(2 * torch.rand(1, generator=g)) - 1, 2)
 
+    edges = [(_tensor(0.6, 0.8), _tensor(-0.8, 0.6), p) for p in (0.0, 1.0, -1.0)]
     if message := not_a_function(answer):
         return message
     found = compare(
         seen(answer),
         lambda u1, u2, p: [1.0, p],
-        [(_tensor(1.0, 0.0), _tensor(0.0, 1.0), 0.6), *draws(case)],
+        [(_tensor(1.0, 0.0), _tensor(0.0, 1.0), 0.6), *edges, *draws(case)],
         slips={
             "the parts p and 1 - p give a vector that is too short: the *squares* of the two "
             "parts must add up to 1.": mix(lambda p: p, lambda p: 1 - p),
@@ -459,6 +494,7 @@ def second_vector(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    found = found or inputs_left_alone(answer, (_tensor(1.0, 0.0), _tensor(0.0, 1.0), 0.6))
     if found and "your answer is off" in found:
         return f"asked for are the length and the cosine with u1, [1, p]. {found.capitalize()}"
     return found
@@ -502,4 +538,8 @@ def sampled_loss(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
-    return found or gradient_reaches(answer, small, to=[0], right=right)
+    return (
+        found
+        or gradient_reaches(answer, small, to=[0], right=right)
+        or inputs_left_alone(answer, small)
+    )

@@ -24,7 +24,12 @@ from mtl_helpers.teaching.exercises.answers import (
     show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import each_example_counts, layers_stay, order_of_keys
+from mtl_helpers.teaching.exercises.testers import (
+    each_example_counts,
+    inputs_left_alone,
+    layers_stay,
+    order_of_keys,
+)
 
 # Situation: (what it is, the test that settles it).
 SITUATIONS = {
@@ -73,6 +78,8 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
     weights = list(network.parameters())
     if not weights:
         return "the network has no parameters, so nothing can learn."
+    if frozen := [name for name, p in network.named_parameters() if not p.requires_grad]:
+        return f"`{frozen[0]}` asks for no gradient (requires_grad is off), so it never learns."
     rng = torch.Generator().manual_seed(0)
     x = torch.randn(9, inputs, generator=rng, dtype=torch.float64).to(weights[0].dtype)
 
@@ -91,7 +98,11 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
         )
     if not isinstance(table, Tensor) or not table.requires_grad:
         return "the table has no gradient, so nothing can learn: give what the layers compute."
-    if message := layers_stay(network, (x,)) or each_example_counts(outputs, x):
+    if message := layers_stay(network, (x,)):
+        return message
+    if not torch.equal(table, outputs(x)):
+        return "two calls on the same hours give two tables: leave out what is random (Dropout)."
+    if message := each_example_counts(outputs, x):
         return message
     bent = outputs(x[:4] + x[4:8]) + outputs(0 * x[:4]) - outputs(x[:4]) - outputs(x[4:8])
     if float(bent.detach().abs().max()) < 1e-5:
@@ -103,6 +114,12 @@ def _shared(network: nn.Module, inputs: int, width: int, counters: int) -> str |
             "the layers are put together in another way: each of the trunk's two linear layers is "
             "followed by one nn.ReLU(), and the heads by none."
         )
+    named = dict(network.named_parameters())
+    slopes = torch.autograd.grad(
+        table.sum(), list(named.values()), retain_graph=True, allow_unused=True
+    )
+    if missed := [name for name, slope in zip(named, slopes, strict=True) if slope is None]:
+        return f"no loss reaches `{missed[0]}`: it is detached on the way, or never used."
     reached = torch.stack([_reached(table[:, k], weights) for k in range(counters)])
     if not reached.all(0).any():
         return (
@@ -182,20 +199,22 @@ def half_width(answer: Callable[..., Any]) -> str | None:
         return t(len(a)) * math.hypot(spread(a), spread(b))
 
     def paired(
-        ours: Any, theirs: Any, ddof: int = 1, normal: bool = False, root: bool = True
+        ours: Any, theirs: Any, ddof: int = 1, normal: float = 0.0, root: bool = True
     ) -> float:
         a, b = arrays(ours, theirs)
         width = spread(a - b, ddof) * (1 if root else math.sqrt(len(a)))
-        return (1.96 if normal else t(len(a))) * width
+        return (normal or t(len(a))) * width
 
     def case(g: torch.Generator) -> tuple[np.ndarray, np.ndarray]:
-        luck, noise = torch.randn(2, 6, generator=g).numpy().astype(float)
+        count = int(torch.randint(4, 12, (1,), generator=g))
+        luck, noise = torch.randn(2, count, generator=g).numpy().astype(float)
         return 5 * luck + noise, 5 * luck
 
-    return compare(
+    small = np.array([3.0, 5.0, 4.0]), np.array([2.0, 5.0, 2.0])
+    found = compare(
         answer,
         right,
-        [(np.array([3.0, 5.0, 4.0]), np.array([2.0, 5.0, 2.0])), *draws(case)],
+        [small, *draws(case)],
         slips={
             "you still treat the two arms as if their seeds were different ones: take the "
             "differences first.": unpaired,
@@ -204,7 +223,13 @@ def half_width(answer: Callable[..., Any]) -> str | None:
                 lambda a, b: paired(a, b) * stats.t.ppf(0.95, len(a) - 1) / t(len(a))
             ),
             "1.96 is for very many runs; with few runs use Student's t.": (
-                lambda a, b: paired(a, b, normal=True)
+                lambda a, b: paired(a, b, normal=1.96)
+            ),
+            "that is the normal distribution's 97.5 %; with few runs use Student's t.": (
+                lambda a, b: paired(a, b, normal=float(stats.norm.ppf(0.975)))
+            ),
+            "with n differences Student's t has n - 1 degrees of freedom.": (
+                lambda a, b: paired(a, b) * stats.t.ppf(0.975, len(a)) / t(len(a))
             ),
             "that is the spread of single runs; the mean of n runs spreads less by √n.": (
                 lambda a, b: paired(a, b, root=False)
@@ -214,6 +239,7 @@ def half_width(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    return found or inputs_left_alone(answer, small)
 
 
 @exercise(
@@ -243,7 +269,7 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
     def case(g: torch.Generator) -> tuple[dict, dict, dict]:
         multi, single = (torch.rand(2, 3, generator=g) + 0.5).tolist()
         names = ("a", "b", "c")
-        up = {"a": True, "b": False, "c": False}
+        up = dict(zip(names, (torch.rand(3, generator=g) < 0.5).tolist(), strict=True))
         return dict(zip(names, multi, strict=True)), dict(zip(names, single, strict=True)), up
 
     small = (
@@ -273,19 +299,19 @@ def mean_gain(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
-    return found or order_of_keys(answer, small)
+    return found or order_of_keys(answer, small) or inputs_left_alone(answer, small)
 
 
 @exercise(
     "01.4",
-    "Who pays?",
+    "Who loses?",
     kind="fill one step",
     difficulty=2,
     minutes=6,
     right="an average can hide them; a list by name cannot.",
 )
-def who_pays(answer: Callable[..., Any]) -> str | None:
-    """Check ``who_pays(alone, together)``: {task: errors by seed} twice -> names of the losers."""
+def who_loses(answer: Callable[..., Any]) -> str | None:
+    """Check ``who_loses(alone, together)``: {task: errors by seed} twice -> names of the losers."""
 
     def by(
         test: Callable[[Any, Any], bool],
@@ -324,14 +350,18 @@ def who_pays(answer: Callable[..., Any]) -> str | None:
         {"pier": [0.6, 0.8, 0.5], "lane": [0.3, 0.82, 0.4], "port": [0.6, 0.84, 0.71]},
     )
     none = ({"port": [0.5, 0.7, 0.6]}, {"port": [0.4, 0.5, 0.5]})
+    crossed = (
+        {"port": [0.4, 0.6, 0.8], "pier": [0.5, 0.6, 0.4]},
+        {"port": [0.83, 0.63, 0.43], "pier": [0.7, 0.81, 0.6]},
+    )
     if message := not_a_function(answer):
         return message
-    return compare(
+    found = compare(
         asked,
         right,
-        [small, none, *draws(case, count=6)],
+        [small, none, crossed, *draws(case, count=6)],
         slips={
-            "those are the winners: a task pays when its error is *larger* together.": (
+            "those are the winners: a task loses when its error is *larger* together.": (
                 by(lambda a, b: paired_interval(a, b).high < 0)
             ),
             "a larger mean may be luck: ask that the whole interval of the difference lies above "
@@ -340,10 +370,17 @@ def who_pays(answer: Callable[..., Any]) -> str | None:
             "by seed.": by(unpaired),
             "that is every task whose interval excludes zero, winners too: its lower end must lie "
             "above zero.": by(lambda a, b: paired_interval(a, b).excludes_zero),
+            "that tests at 95 % on one side: its interval is one of 90 %.": (
+                by(lambda a, b: paired_interval(a, b, level=0.9).low > 0)
+            ),
+            "you ask that every seed is worse; ask that the 95 % interval lies above zero.": (
+                by(lambda a, b: bool((np.asarray(a) > np.asarray(b)).all()))
+            ),
             "you ask that the upper end lies above zero; that is true of doubtful tasks too. Take "
             "the lower end.": by(lambda a, b: paired_interval(a, b).high > 0),
         },
     )
+    return found or inputs_left_alone(answer, small)
 
 
 @exercise(
@@ -359,7 +396,12 @@ def saving(answer: Callable[..., Any]) -> str | None:
     return compare(
         answer,
         lambda shared, head, tasks: 1 - (shared + tasks * head) / (tasks * (shared + head)),
-        [(100, 10, 2), *draws(lambda g: tuple(torch.randint(2, 99, (3,), generator=g).tolist()))],
+        [
+            (100, 10, 2),
+            (100, 10, 1),
+            (100, 0, 4),
+            *draws(lambda g: tuple(torch.randint(2, 99, (3,), generator=g).tolist())),
+        ],
         slips={
             "that is what is left to pay; the saving is 1 minus it.": (
                 lambda shared, head, tasks: (shared + tasks * head) / (tasks * (shared + head))
@@ -367,7 +409,7 @@ def saving(answer: Callable[..., Any]) -> str | None:
             "you put the separate networks on top; the shared network is the numerator.": (
                 lambda shared, head, tasks: tasks * (shared + head) / (shared + tasks * head)
             ),
-            "you forgot the heads: each task still pays for its own.": (
+            "you forgot the heads, or count only one: each task still pays for its own.": (
                 lambda shared, head, tasks: 1 - 1 / tasks
             ),
             "give a fraction between 0 and 1, not per cent.": (
@@ -399,7 +441,10 @@ def which(answer: Mapping[str, str]) -> str | None:
         return f"give one name for each of the situations {', '.join(SITUATIONS)}."
     for letter, (name, why) in SITUATIONS.items():
         given = re.sub(r"[\s_\u2010-\u2015]+", "-", str(answer[letter]).strip().casefold())
-        given = {"multitask": "multi-task", "transfer-learning": "transfer"}.get(given, given)
+        given = given.removesuffix("-learning") if given != "meta-learning" else given
+        given = {"multitask": "multi-task", "multilabel": "multi-label"}.get(given, given)
+        if given == "multi-domain":
+            return f"situation {letter}: that counts sources of data; count the questions instead."
         if given not in names:
             return f"situation {letter}: {given!r} is none of {', '.join(names)}."
         if given != name:

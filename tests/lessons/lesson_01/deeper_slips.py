@@ -74,6 +74,12 @@ SLIPS = {
         (iou(area="torch.minimum(first[2:].prod(), second[2:].prod())", minus="0"), "smaller box"),
     ],
     "01.12": [
+        (
+            LOUD.replace("list(trunk.parameters())", "list(trunk.parameters())[:2]").format(
+                "torch.cat([s.flatten() for s in slopes]).norm()"
+            ),
+            "of two layers",
+        ),
         (LOUD.format("sum(g.norm() for g in slopes)"), "one vector first"),
         (LOUD.format("sum(g.square().sum() for g in slopes)"), "take the root"),
         (LOUD.format("slopes[0].norm()"), "the bias belongs to the trunk too"),
@@ -116,9 +122,10 @@ SLIPS = {
         ),
     ],
     "01.15": [
+        (PARTNER + "int(affinity[target].argsort()[-2])", "your answer is off"),
         (PARTNER + "int(affinity[target].argmax())", "the task itself"),
         (
-            PARTNER + "int((affinity - 9 * torch.eye(len(affinity)))[:, target].argmax())",
+            PARTNER + "int((affinity - 99 * torch.eye(len(affinity)))[:, target].argmax())",
             "looked down a column",
         ),
         (PARTNER + "int(affinity[target].argmin())", "worst partner"),
@@ -148,6 +155,8 @@ SLIPS = {
         (RANK + "stats.kendalltau(first, second).statistic", "Kendall"),
     ],
     "01.17": [
+        (EDGE + "chosen in (0.001, 0.1)", "your answer is off"),
+        (EDGE + "chosen == min(grid) or max(grid)", "both sides of"),
         (EDGE + "chosen in (grid[0], grid[-1])", "need not be in order"),
         (EDGE + "chosen == max(grid)", "smallest value is an edge"),
         (EDGE + "chosen == min(grid)", "largest value is an edge"),

@@ -115,7 +115,7 @@ PAYS = """
 from scipy.stats import ttest_ind
 from mtl_helpers.metrics import paired_interval
 
-def who_pays(alone, together):
+def who_loses(alone, together):
     return [k for k in alone if {}]
 """
 
@@ -135,6 +135,11 @@ SLIPS = {
         (COPIES, "has no parameter of its own"),
         (FORGOTTEN, "in every call"),
         (MEAN, "other examples"),
+        (network(second="nn.Dropout(0.2), nn.Linear(width, width), nn.ReLU()"), "random (Dropout)"),
+        (
+            network().replace("return ", "net = ") + "\n    return net.requires_grad_(False)",
+            "no gradient",
+        ),
         ("def shared_network(inputs, width, counters):\n    return counters", "an nn.Module"),
     ],
     "01.2": [
@@ -152,6 +157,13 @@ SLIPS = {
         (WIDTH.format("1.96 * (a - b).std(ddof=1) / n**.5"), "Student's t"),
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std(ddof=1)"), "spreads less"),
         (WIDTH.format("stats.t.ppf(.975, n - 1) * (a - b).std() / n**.5"), "ddof=1"),
+        (WIDTH.format("stats.t.ppf(.975, n) * (a - b).std(ddof=1) / n**.5"), "n - 1 degrees"),
+        (
+            "import numpy as np\nfrom scipy import stats\n\n"
+            "def half_width(ours, theirs):\n    ours -= theirs\n    n = len(ours)\n"
+            "    return stats.t.ppf(.975, n - 1) * ours.std(ddof=1) / n**.5",
+            "changes",
+        ),
     ],
     "01.3": [
         (gain(up="True"), "the sign must be turned"),
@@ -160,6 +172,7 @@ SLIPS = {
         (gain(base="1"), "plain differences"),
         (gain(scale="1"), "give percent"),
         (gain(count="1"), "average them over the tasks"),
+        (gain(up="k[0] == 'a'"), "your answer is off"),
     ],
     "01.4": [
         (PAYS.format("paired_interval(together[k], alone[k]).high < 0"), "those are the winners"),
@@ -170,7 +183,16 @@ SLIPS = {
             PAYS.format("ttest_ind(together[k], alone[k], alternative='greater').pvalue < 0.025"),
             "seed by seed",
         ),
-        ("def who_pays(alone, together):\n    return []", "your answer is off"),
+        (
+            PAYS.format("paired_interval(sorted(together[k]), sorted(alone[k])).low > 0"),
+            "your answer is off",
+        ),
+        (PAYS.format("paired_interval(together[k], alone[k], level=0.9).low > 0"), "one of 90 %"),
+        (
+            PAYS.format("all(a > b for a, b in zip(together[k], alone[k]))"),
+            "every seed is worse",
+        ),
+        ("def who_loses(alone, together):\n    return []", "your answer is off"),
     ],
     "01.5": [
         (SAVING + "(shared + tasks * head) / (tasks * (shared + head))", "what is left to pay"),
@@ -184,6 +206,7 @@ SLIPS = {
     ],
     "01.6": [
         (settings(f="multi-task"), "situation f is not multi-task"),
+        (settings(f="multi-domain"), "count the questions"),
         (settings(h="single-task"), "situation h is not single-task"),
         (settings(g="single-task"), "(an auxiliary task)"),
         (settings(c="multi-task"), "situation c is not multi-task"),

@@ -53,7 +53,7 @@ def test_the_labels_of_a_corner_stand_at_their_hours(raw):
 
 def test_a_typical_day_compares_both_arms_with_the_truth(raw):
     truth = {k: v.clone() for k, v in raw.test.targets.items()}
-    said = {"separate": {k: v + 1.0 for k, v in truth.items()}, "together": truth}
+    said = {"separate": {k: v + 1.0 for k, v in truth.items()}, "shared": truth}
     picture = pictures.typical_day(raw.test, said)(CORNER, "Friday")
     assert "separate network is off by 1.0, that of the common one by 0.0" in picture.says
     lines = picture.figure.axes[0].lines
@@ -136,7 +136,7 @@ def test_groups_and_widths():
         for s in (0, 1)
     ]
     other = pictures.width_curve(widths)
-    assert other.says == "RMSE from 2 to 64 units: separate 0.91 to 0.51, together 0.91 to 0.51."
+    assert other.says == "RMSE from 2 to 64 units: separate 0.91 to 0.51, shared 0.91 to 0.51."
     assert not cut_off(picture.figure) and not cut_off(other.figure)
 
 

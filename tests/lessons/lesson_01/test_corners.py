@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.kernel_ridge import KernelRidge
 from sklearn.linear_model import Ridge
 
 from mtl_helpers.datasets.base import MultiTaskData
@@ -141,10 +142,37 @@ def test_pooled_trees_know_the_counter(raw):
     assert found.shape == (5, 20) and len(np.unique(found[0])) > 10
 
 
-def test_a_rival_is_tuned_and_answers_in_the_old_unit(monkeypatch):
-    monkeypatch.setitem(corners.RIVALS, "linear, pooled", (corners.RIVALS["linear, pooled"][0],
-                                                           [1e9, 3.0]))  # fmt: skip
-    predict, chosen = corners.rival("linear, pooled", QUICK, "plain")
+def test_one_kernel_without_a_part_of_its_own_is_pooled_kernel_ridge(raw, monkeypatch):
+    data = corners.standardised(raw)[0]
+    x, _, y = corners.labels(data.train)
+    test = data.test.inputs[:50].numpy()
+    monkeypatch.setattr(corners, "OWN_KERNEL", 0.0)
+    pooled = corners.kernel_shared_rival(data, (0.3, 1.0, 2.0, 4.0))(test)
+    lengths = np.array([1.0] * 2 + [2.0] * 7 + [4.0] * 2)  # of hour, weekday and season
+    expected = KernelRidge(alpha=0.3, kernel="rbf", gamma=0.5).fit(x / lengths, y)
+    np.testing.assert_allclose(pooled[:, 7], expected.predict(test / lengths))
+    monkeypatch.setattr(corners, "OWN_KERNEL", 1e9)  # almost only its own labels count
+    found = corners.kernel_shared_rival(data, (0.3 * 1e9, 1.0, 2.0, 4.0))(test)
+    own = corners.kernel_rival(data, (0.3, 1.0, 2.0, 4.0))(test)
+    np.testing.assert_allclose(found, own, rtol=1e-4, atol=1e-6)
+
+
+def test_new_heads_stand_on_the_trunks_they_are_given(raw):
+    data = corners.standardised(raw)[0]
+    x, counter, y = corners.labels(data.train)
+    trunks = [mlp(11, [4]) for _ in range(20)]
+    train = corners.new_heads({"widths": [4]}, "plain", lambda _: [t.state_dict() for t in trunks])
+    test = data.test.inputs[:5]
+    found = train(0, data, 3.0)(test.numpy())
+    with torch.no_grad():
+        features, asked = trunks[4](torch.from_numpy(x)).numpy(), trunks[4](test).numpy()
+    expected = Ridge(3.0).fit(features[counter == 4], y[counter == 4]).predict(asked)
+    np.testing.assert_allclose(found[:, 4], expected)
+
+
+def test_a_rival_is_tuned_and_answers_in_the_old_unit():
+    fit = lambda seed, data, strength: corners.pooled_linear_rival(data, strength)  # noqa: E731
+    predict, chosen = corners.rival(fit, [1e9, 3.0], QUICK, "plain")
     assert chosen == {"strength": 3.0}  # the other one predicts the mean for all hours
     test = corners.city(0, 50, "plain").test
     assert 0.6 < corners.rmse(predict(0, test.inputs), test).mean() < 1.0

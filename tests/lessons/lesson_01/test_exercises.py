@@ -82,10 +82,10 @@ def interval_by_scipy(ours, theirs):
         (check.shared_network, single(torch.float32)),
         (check.shared_network, single(torch.float64)),
         (check.half_width, interval_by_scipy),
-        (check.who_pays, by_ttest),
-        (check.who_pays, lambda a, t: {k for k in a if paired_interval(t[k], a[k]).low > 0}),
+        (check.who_loses, by_ttest),
+        (check.who_loses, lambda a, t: {k for k in a if paired_interval(t[k], a[k]).low > 0}),
         (
-            check.who_pays,
+            check.who_loses,
             lambda a, t: np.array([k for k in a if paired_interval(t[k], a[k]).low > 0]),
         ),
         (check.saving, lambda s, h, k: torch.tensor((k - 1) * s / (k * (s + h)))),
@@ -120,7 +120,7 @@ def test_losers_beyond_chance_are_asked_for_by_name():
         pairs = zip(alone.items(), together.values(), strict=True)
         return [k for (k, a), t in pairs if paired_interval(t, a).low > 0]
 
-    assert check.who_pays(ninety).status == check.who_pays(by_place).status == "wrong"
+    assert check.who_loses(ninety).status == check.who_loses(by_place).status == "wrong"
 
 
 @pytest.mark.parametrize("layers", [(nn.Identity, nn.ReLU, nn.Identity),
