@@ -12,9 +12,13 @@ What holds for all of them:
 
 * Scale: gradients 10^8 times larger or smaller give the same direction up to its length.
 * One task: a positive multiple of its gradient, g itself where the docstring says nothing else.
-* A task whose gradient is 0 has no say, but for MGDA: the hull of the gradients then holds 0.
+* A task whose gradient is 0 does not turn d, but for MGDA, which gives 0 (the hull holds it), and
+  CAGrad: as that task cannot gain, the best for the worst task is to harm nobody near the mean.
 * All gradients 0 give 0.
 * Opposite gradients, where no direction makes all tasks better: each docstring says what is given.
+
+Each docstring also says where a function differs from its paper. What none of them does is to weigh
+the heads: see :class:`~mtl_helpers.balancing.per_task.GradientBalance`.
 """
 
 from __future__ import annotations
@@ -140,7 +144,8 @@ def mgda_weights(gram: np.ndarray) -> np.ndarray:
 
     They minimise w'Gw over w >= 0 with sum w = 1; at the minimum g_k·d >= d·d for every task.
     A task whose gradient is 0 gets all the weight, and d = 0: that task can only lose.
-    Opposite gradients: d = 0.
+    Opposite gradients: d = 0. Gradients are taken as they are: the code of Sener & Koltun can first
+    divide each by its length, its loss, or both, which changes the direction.
 
     Source: Désidéri 2012, doi:10.1016/j.crma.2012.03.014; Sener & Koltun 2018, arXiv:1810.04650,
     equation 3.
@@ -165,20 +170,24 @@ def upgrad_weights(gram: np.ndarray) -> np.ndarray:
     return weights.mean(0)
 
 
-def cagrad_weights(gram: np.ndarray, c: float = 0.4) -> np.ndarray:
+def cagrad_weights(gram: np.ndarray, c: float = 0.4, rounding: float = 2.3e-16) -> np.ndarray:
     """Find the best worst task near the mean gradient: max_d min_k g_k·d, |d - g0| <= c |g0|.
 
     Its dual is min_w g_w·g0 + c |g0| |g_w| over the simplex, with g_w = w @ grads, g0 the mean
     gradient; then d = g0 + c |g0| g_w / |g_w|. As |v| is the least of (|v|²/s + s)/2 over s > 0,
     the dual is one number s to search for, and for each s a closest point, as in MGDA.
 
-    One task: (1 + c) g. Where the best g_w is 0, no direction of the ball makes all tasks better:
-    d = 0 (also for opposite gradients of one length; of two lengths, d is shorter than g0).
-    The authors' code divides d by 1 + c²; this function does not.
+    One task: (1 + c) g. Where the best g_w is 0 (a task without a gradient, or gradients that
+    cancel) the formula divides by 0: no direction makes all tasks better, and some in the ball harm
+    nobody. Then d is the one of these nearest to g0: g0 itself, as in the authors' code, unless it
+    harms a task. (torchjd gives 0, which for c < 1 lies outside the ball.) Opposite gradients of
+    one length: d = 0; of two lengths, d is shorter than g0. The authors' code divides d by 1 + c²;
+    this function does not.
 
     Args:
         gram: inner products [K, K].
         c: radius over |g0|, at least 0; 0 gives the mean gradient.
+        rounding: relative error of the inner products: how short a g_w counts as 0.
 
     Raises:
         ValueError: ``c`` is negative or not a number.
@@ -191,7 +200,7 @@ def cagrad_weights(gram: np.ndarray, c: float = 0.4) -> np.ndarray:
     center = points @ mean
     radius = c * np.linalg.norm(center)
     if radius < 1e-12:
-        return mean if c == 0 else np.zeros(len(gram))
+        return mean
 
     def weights_at(s: float) -> np.ndarray:
         return _closest_to_zero(points + (s / radius * center)[:, None])
@@ -200,10 +209,15 @@ def cagrad_weights(gram: np.ndarray, c: float = 0.4) -> np.ndarray:
         return s - np.linalg.norm(points @ weights_at(s))
 
     low, high = 1e-9, 1.0
-    if excess(low) >= 0:
-        return np.zeros(len(gram))
-    s = brentq(excess, low, high, xtol=1e-15) if excess(high) > 0 else high
-    return mean + radius / s * weights_at(s)
+    found = excess(low) < 0
+    if found:
+        s = brentq(excess, low, high, xtol=1e-15) if excess(high) > 0 else high
+        weights = weights_at(s)
+        added = np.linalg.norm(points, axis=0) @ weights
+        found = s**2 > 8 * len(gram) * rounding * added**2
+    if not found:  # g_w = 0: go from g0 to the nearest d with g_k·d >= 0 for all k
+        return mean + _nonnegative_least_squares(points, -center)
+    return mean + radius / s * weights
 
 
 # ------------------------------------------------------------------- a sum with a barrier at 0
@@ -215,7 +229,8 @@ def fairgrad_weights(gram: np.ndarray, alpha: float = 2.0) -> np.ndarray:
     The solution minimises w'Gw/2 - sum_k phi(w_k), with phi' = w^(-1/alpha), which is convex, by
     Newton's method. One task of length n: n^(-2 alpha / (alpha + 1)) g. A task whose gradient is 0
     is left out. Where the hull of the gradients holds 0 (opposite gradients) there is no solution,
-    and nothing that would make all tasks better: d = 0.
+    and nothing that would make all tasks better: d = 0. The authors' code goes down the gradient of
+    sum_k w_k L_k with all parameters, so its heads are weighted, too; here they are not.
 
     Args:
         gram: inner products [K, K].
@@ -272,6 +287,8 @@ def nash_mtl_weights(gram: np.ndarray) -> np.ndarray:
     FairGrad with alpha = 1, and the same where there is no solution: d = 0. The direction always
     has length sqrt(K), however long the gradients are (one task: g / |g|); the authors' code
     shortens it to 1. It is not the authors' solver, which may stop at weights that solve nothing.
+    And their code goes down the gradient of sum_k w_k L_k with all parameters, so its heads are
+    weighted, too; here they are not.
 
     Source: Navon et al. 2022, arXiv:2202.01017, claim 3.1.
     """
@@ -287,7 +304,9 @@ def imtl_g_weights(gram: np.ndarray, rounding: float = 2.3e-16) -> np.ndarray:
     Weights may be negative, and large where gradients nearly oppose each other. From three tasks
     on, unequal lengths can even turn d uphill for all tasks at once: the angle is still the same.
     A task whose gradient is 0 gets weight 0. Where no weights sum to 1 (opposite gradients): d = 0.
-    ``rounding`` is the relative error of the inner products.
+    ``rounding`` is the relative error of the inner products. The formula is the paper's; some
+    accounts of the method take the gradients at the shared features (``at="features"`` of
+    ``GradientBalance``), which gives other weights.
 
     Source: Liu et al. 2021, "Towards Impartial Multi-task Learning", ICLR, equation 4.
     """
@@ -355,7 +374,10 @@ def gradvac_weights(
         gram: inner products [K, K].
         orders: as for :func:`pcgrad_weights`.
         targets: the usual cosines [K, K], a moving average; **changed in place**. Start with 0.
-        beta: how fast the average moves, 0 to 1 (the default is that of LibMTL and torchjd).
+        beta: how fast the average moves, 0 to 1 (the default is that of LibMTL and torchjd, not the
+            paper's).
+
+    One target per pair, for all parameters together; the paper also keeps one per layer.
 
     Source: Wang et al. 2021, arXiv:2010.05874, equation 2 and algorithm 1.
     """
@@ -437,13 +459,15 @@ def gradvac(
 ) -> Tensor:
     """Align gradients up to their usual cosine, and sum: [K, P] -> [P]. It keeps state.
 
-    With targets 0 it is PCGrad. Opposite gradients: with targets 0, d = 0.
+    With targets 0 it is PCGrad. Opposite gradients: with targets 0, d = 0. A pair has one target
+    for all parameters together; the paper also keeps one per layer.
 
     Args:
         grads: [K, P].
         targets: the usual cosines, float64 [K, K] on the CPU, **changed in place**: keep the tensor
             from call to call. 0 for all pairs when left out.
-        beta: how fast the targets move, 0 to 1.
+        beta: how fast the targets move, 0 to 1; the default is that of LibMTL and torchjd, not the
+            paper's.
         orders: as for :func:`pcgrad`.
         generator: as for :func:`pcgrad`.
 
@@ -475,8 +499,10 @@ def graddrop(
     """Pick a sign for each parameter by chance, and add up the gradients of that sign.
 
     The chance of "positive" is the share of positive gradient, (1 + sum g / sum |g|) / 2. The
-    expectation is not the sum. The paper does it at activations: see ``at="features"``.
-    Opposite gradients: one of the two at each parameter.
+    expectation is not the sum. This is not the paper's layer, which stands at activations x and
+    looks at the sign of x times the gradient, added up over the batch. With ``at="features"`` the
+    function sees each example's gradient alone, without the sign of x: that is not the paper's
+    layer either. Opposite gradients: one of the two at each parameter.
 
     Args:
         grads: [K, P].

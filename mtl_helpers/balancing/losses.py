@@ -267,7 +267,10 @@ class SmoothTchebycheff(Balance):
     Raises:
         ValueError: mu, a weight or a reference makes no sense.
 
-    Source: Lin et al. 2024, arXiv:2402.19078, the definition of STCH scalarization.
+    Source: Lin et al. 2024, arXiv:2402.19078, the definition of STCH scalarization. For multi-task
+    learning the authors' code does more: it puts in log(L_k / n_k), where n_k is the loss after a
+    warm-up that trained on the sum of the logarithms. Here the losses go in as they are, so their
+    units and mu decide how much it differs from the sum.
     """
 
     stackable = True
@@ -380,7 +383,8 @@ class GradNorm(Balance):
     With G_k the norm of the gradient of w_k L_k at one layer, the weights follow the gradient of
     sum_k |G_k - G r_k^alpha|, where G is the mean of the G_k, r_k is L_k / L_k(0) over its mean,
     and G r_k^alpha counts as a constant. The total's value is sum_k w_k L_k; its gradient at the
-    model takes w as constant. After each step the weights are made positive and scaled to sum to K.
+    model takes w as constant. After each step the weights are made positive (at least 0.001, which
+    the paper does not say) and scaled to sum to K.
 
     Args:
         task_names: the tasks, in the order of the losses.

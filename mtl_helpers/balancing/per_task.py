@@ -17,8 +17,9 @@ class GradientBalance(Balance):
     """A gradient method as a balance for ``fit``.
 
     The shared parameters get the method's direction as their gradient; each head gets the plain
-    gradient of its own task. A task without a label in the batch is left out of the method, and its
-    head gets a gradient of 0.
+    gradient of its own task. (The authors' codes of Nash-MTL and FairGrad weigh the heads as well.)
+    A task without a label in the batch is left out of the method, and its head gets a gradient of
+    0.
 
     Args:
         method: a name from ``gradients.METHODS``, or a function from gradients [K, P] to [P].

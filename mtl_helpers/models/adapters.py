@@ -1,4 +1,4 @@
-"""Two ways with one network a task in mind: a scale and shift a task, and a pull together."""
+"""Two ways between one trunk and a network for each task: scale and shift, and a penalty."""
 
 from __future__ import annotations
 
@@ -16,8 +16,10 @@ from mtl_helpers.tasks import Task
 class FiLM(MultiTaskModel):
     """A shared trunk whose features each task scales and shifts after every stage.
 
-    After stage s task k goes on with gamma_sk * x + beta_sk, one number a channel. They start at
-    1 and 0, where every task sees the plain trunk. The trunk runs once for every task.
+    After stage s task k goes on with gamma_sk * x + beta_sk, one number per channel. They start at
+    1 and 0, where every task sees the plain trunk. The first stage sees the same input for every
+    task, so it runs once; behind the first adapter the tasks' features differ, and every later
+    stage runs once for each task. What the last adapter does, a linear head could do as well.
 
     Args:
         stages: the trunk, a sequence of stages, the last ending in features [B, F].
@@ -28,7 +30,9 @@ class FiLM(MultiTaskModel):
     Raises:
         ValueError: stages and channels do not fit each other.
 
-    Source: Perez et al. 2018, arXiv:1709.07871, equation 2; as an adapter a task.
+    Source: Perez et al. 2018, arXiv:1709.07871, equation 2. There gamma and beta are computed from
+    a second input, and act before the ReLU; here each task learns its own, and they act on what a
+    stage gives, behind its ReLU.
     """
 
     def __init__(
@@ -57,14 +61,14 @@ class FiLM(MultiTaskModel):
 
     def forward(self, inputs: Tensor) -> dict[str, Tensor]:
         """Give every task's output: [B, ...] -> {task name: [B, outputs]}."""
+        first = run(self.stages[0], inputs, "stage 0")  # no adapter yet: the same for every task
         outputs = {}
         for name in self.task_names:
-            x = inputs
             adapters = self.adapters[f"task_{name}"]
-            for number, (stage, film) in enumerate(zip(self.stages, adapters, strict=True)):
-                x = run(
-                    film, run(stage, x, f"stage {number}"), f"the adapter behind stage {number}"
-                )
+            x = run(adapters[0], first, "the adapter behind stage 0")
+            for number in range(1, len(self.stages)):
+                x = run(self.stages[number], x, f"stage {number}")
+                x = run(adapters[number], x, f"the adapter behind stage {number}")
             outputs[name] = self.heads[f"task_{name}"](x)
         return outputs
 

@@ -20,7 +20,8 @@ class Size:
         parameters: numbers it learns, by ``"shared"`` and by task name.
         multiply_adds: multiplications (each with its addition) of one example's forward pass, by
             ``"shared"`` and by task name. As PyTorch's counter does, only matrix products and
-            convolutions count; where a trunk runs once for each task, each run counts as shared.
+            convolutions count; where a shared layer runs once for each task, each run counts as
+            shared.
         seconds: of one forward and backward pass over the batch given, the least of several; None
             where it was not asked for.
     """

@@ -1,5 +1,7 @@
 """Ways of sharing: by structure, by who gets whose gradient, and by what they cost."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -347,6 +349,31 @@ def test_film_at_identity_is_the_trunk():
         torch.testing.assert_close(output, model.heads[f"task_{name}"](features))
 
 
+@pytest.mark.parametrize("tasks", [TASKS[:1], TASKS, (*TASKS, regression("age"))])
+@pytest.mark.parametrize("depth", [1, 2, 3])
+def test_film_runs_the_stage_before_the_first_adapter_once(tasks, depth):
+    torch.manual_seed(0)
+    widths, x = (6, 4, 3)[:depth], torch.randn(7, 5, dtype=F64)
+    parts = [mlp(a, (b,)) for a, b in pairwise((5, *widths))]
+    model, runs = FiLM(parts, widths, tasks), [0] * depth
+    for number, stage in enumerate(model.stages):
+
+        def count(*_, number=number):
+            runs[number] += 1
+
+        stage.register_forward_hook(count)
+    with torch.no_grad():
+        for parameter in model.adapters.parameters():
+            parameter.copy_(torch.randn_like(parameter))
+    outputs = model(x)
+    assert runs == [1, *[len(tasks)] * (depth - 1)]
+    for name, output in outputs.items():  # and nothing but the work has changed
+        z = x
+        for stage, adapter in zip(model.stages, model.adapters[f"task_{name}"], strict=True):
+            z = adapter(stage(z))
+        assert torch.equal(output, model.heads[f"task_{name}"](z))
+
+
 def test_film_scales_and_shifts_channels_of_images():
     torch.manual_seed(0)
     stage = nn.Conv2d(1, 3, 3, padding=1, dtype=F64)
@@ -449,7 +476,7 @@ def test_multiply_adds_by_formula():
     trunk = 5 * 6 + 6 * 4
     assert adds("hard") == {"shared": trunk, "size": 4, "kind": 12}
     assert adds("split") == {"shared": 30, "size": 24 + 4, "kind": 24 + 12}
-    assert adds("FiLM") == {"shared": 2 * trunk, "size": 4, "kind": 12}
+    assert adds("FiLM") == {"shared": 30 + 2 * 24, "size": 4, "kind": 12}  # stage 0 runs once
     assert adds("soft") == {"shared": 0, "size": trunk + 4, "kind": trunk + 12}
     stitches = 4 * (6 + 4)
     assert adds("cross-stitch") == {"shared": 2 * trunk + stitches, "size": 4, "kind": 12}

@@ -2,6 +2,7 @@
 
 import itertools
 
+import cvxpy as cp
 import numpy as np
 import torch
 import torchjd.aggregation as peer
@@ -85,6 +86,45 @@ def test_cagrad_of_two_tasks_minimises_its_dual(seed, c):
     away = gradients.cagrad_weights(gram, c) - mean
     found = dual(away[0] / away.sum())
     assert found <= min(map(dual, np.linspace(0, 1, 1001))) + 1e-9 * gram.max()
+
+
+@settings(max_examples=40)
+@given(
+    st.sampled_from([2, 3, 5]),
+    st.sampled_from([2, 3, 20]),
+    seeds,
+    st.sampled_from([0.1, 0.4, 0.8, 1.0, 1.5]),
+    st.sampled_from(["random", "one zero", "two zeros", "cancelling"]),
+)
+def test_cagrad_solves_the_papers_problem_where_gradients_are_zero_or_cancel(
+    count, size, seed, c, kind
+):
+    """Where the best mixture is 0, torchjd leaves the paper's ball: a cone solver judges."""
+    grads = draw(count, seed, size)
+    if kind == "cancelling":
+        grads[1] = -2 * grads[0]
+    elif kind != "random":
+        grads[: 1 if kind == "one zero" else 2] = 0
+    ours, mean = gradients.cagrad(grads, c=c).numpy(), grads.mean(0).numpy()
+    unit = float(grads.norm(dim=1).max()) or 1.0
+    d, gain = cp.Variable(size), cp.Variable()
+    inside = cp.norm(d - mean / unit) <= c * np.linalg.norm(mean / unit)
+    cp.Problem(cp.Maximize(gain), [grads.numpy() / unit @ d >= gain, inside]).solve(cp.CLARABEL)
+    assert np.linalg.norm(ours - mean) <= c * np.linalg.norm(mean) * (1 + 1e-6) + 1e-9 * unit
+    assert (grads.numpy() @ ours).min() / unit**2 >= gain.value - 1e-6
+
+
+@given(st.sampled_from([1, 2, 7]), seeds, st.sampled_from([0.1, 0.4, 1.0]))
+def test_cagrad_with_a_task_without_a_gradient_is_the_mean_if_that_harms_nobody(count, seed, c):
+    grads = draw(count, seed)
+    grads = grads * (grads @ grads.sum(0)).sign()[:, None]
+    grads = torch.cat([grads, torch.zeros(1, 20, dtype=F64)])
+    if (grads @ grads.mean(0) >= 0).all():
+        same(gradients.cagrad(grads, c=c), grads.mean(0))
+    two = torch.tensor([[0.0, 0.0], [1.0, 0.0]], dtype=F64)
+    assert gradients.cagrad(two, c=c).tolist() == [0.5, 0.0]
+    mirrored = [gradients.cagrad(two + torch.tensor([[0, e], [0, 0]]), c=c) for e in (1e-7, -1e-7)]
+    torch.testing.assert_close(sum(mirrored) / 2, torch.tensor([0.5, 0.0], dtype=F64))
 
 
 @settings(max_examples=30)

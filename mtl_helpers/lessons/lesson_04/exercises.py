@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from mtl_helpers.teaching.exercises import (
     said_yes,
     show,
 )
+from mtl_helpers.teaching.exercises.testers import inputs_left_alone
 
 
 def _drawn(g: torch.Generator, *shape: int) -> Tensor:
@@ -148,8 +150,10 @@ def _both_move(
 def harmless_angle(answer: Sequence[Any]) -> str | None:
     """Check ``[g1, g2]``: two gradients at most 100 degrees apart whose sum harms a task."""
     rows = [as_numbers(row, "a gradient") for row in answer]
-    if len(rows) != 2 or any(row.shape != (2,) for row in rows):
-        return "give two gradients of two numbers each."
+    if len(rows) != 2 or any(row.ndim != 1 or len(row) < 2 for row in rows):
+        return "give two gradients of at least two numbers each."
+    if len(rows[0]) != len(rows[1]):
+        return "two gradients at the same parameters have equally many numbers."
     if any(row.norm() == 0 for row in rows):
         return "a gradient of length 0 has no angle with anything; give both a length."
     cosine = float(rows[0] @ rows[1] / rows[0].norm() / rows[1].norm())
@@ -242,7 +246,13 @@ def surgery(answer: Callable[..., Any]) -> str | None:
     def piled_up(functions: Any, theta: Tensor) -> Tensor:
         return pcgrad(rows(functions, theta).cumsum(0))
 
-    return compare(
+    def one_side(functions: Any, theta: Tensor, side: int) -> Tensor:
+        both = rows(functions, theta)
+        own, other = both[side], both[1 - side]
+        against = (own @ other).clamp(max=0) / (other @ other)
+        return own - against * other + other
+
+    message = compare(
         answer,
         lambda loss_functions, theta: pcgrad(rows(loss_functions, theta)),
         [small, *draws(case), friendly(torch.arange(1.0, 5.0).double())],
@@ -263,8 +273,17 @@ def surgery(answer: Callable[..., Any]) -> str | None:
             "twice (`theta.grad` is a single tensor that is overwritten: append a `.clone()`).": (
                 lambda functions, theta: 2 * rows(functions, theta)[-1]
             ),
+            **{
+                f"only task {side + 1}'s gradient was projected: both are, each against the "
+                "*untouched* gradient of the other. (Projected against one that has been turned "
+                "already, the second finds no conflict.)": partial(one_side, side=side)
+                for side in (0, 1)
+            },
         },
     )
+    if message and message.startswith("with loss_functions"):
+        message += " There the two gradients are [-3, 0] and [1, -1]."
+    return message or inputs_left_alone(answer, small, ["loss_functions", "theta"])
 
 
 @exercise(
@@ -293,7 +312,7 @@ def bisector(answer: Callable[..., Any]) -> str | None:
         return a * g1 + (1 - a) * g2
 
     small = (torch.tensor([4.0, 0.0]).double(), torch.tensor([0.0, 1.0]).double())
-    return compare(
+    message = compare(
         answer,
         right,
         [small, *draws(lambda g: (3 * _drawn(g, 4), _drawn(g, 4)))],
@@ -313,6 +332,7 @@ def bisector(answer: Callable[..., Any]) -> str | None:
             "sum to 1.": lambda g1, g2: (g1 / g1.norm() + g2 / g2.norm()) / 2,
         },
     )
+    return message or inputs_left_alone(answer, small, ["g1", "g2"])
 
 
 UNITS = {

@@ -20,7 +20,12 @@ from mtl_helpers.teaching.exercises.answers import (
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import Calls
+from mtl_helpers.teaching.exercises.testers import (
+    Calls,
+    gradient_reaches,
+    inputs_left_alone,
+    layers_stay,
+)
 
 EPS = 1e-5
 
@@ -44,8 +49,13 @@ def _seeded(seed: int) -> torch.Generator:
 )
 def normalisation(answer: type[nn.Module]) -> str | None:
     """Check a class ``Normalisation(features)``: batch normalisation in training mode, [B, F]."""
-    if not isinstance(answer, type) or not issubclass(answer, nn.Module):
+    if not isinstance(answer, type):
         return "give the check the class itself: its name, without brackets after it."
+    if not issubclass(answer, nn.Module):
+        return (
+            "the class is no nn.Module, so no optimiser finds its parameters: write "
+            "`class Normalisation(nn.Module):` and call super().__init__() first."
+        )
     layer = answer(3).double()
     shapes = {name: tuple(p.shape) for name, p in layer.named_parameters()}
     count = sum(p.numel() for p in layer.parameters())
@@ -66,7 +76,9 @@ def normalisation(answer: type[nn.Module]) -> str | None:
             f"a batch with mean 50 comes out with mean {float(out.mean()):.3g}: nothing is "
             "normalised. Take the mean and the variance from the batch that comes in."
         )
-    if message := _wrong_statistics(layer, x, out):
+    if message := _wrong_statistics(layer, x, out) or inputs_left_alone(layer, (x,), ["x"]):
+        return message
+    if message := layers_stay(layer, (x,)):
         return message
     if count == 0:
         return (
@@ -107,6 +119,12 @@ def _wrong_statistics(layer: nn.Module, x: Tensor, out: Tensor) -> str | None:
     if same(out, right, tol=1e-4) is not None:
         named = [text for text, value in slips.items() if same(out, value, tol=1e-4) is None]
         return named[0] if named else f"the outputs are off: {same(out, right, 1e-4)}."
+    later = -20 + 7 * _drawn(_seeded(5), 9, 3)
+    if same(layer(later), _reference(later), tol=1e-3) is not None:
+        return (
+            "right for the first batch, and off for the next one: something of the first batch is "
+            "kept. Take the mean and the variance from the batch that comes in, every time."
+        )
     tiny = 1e-3 * x  # here epsilon is not small against the variance
     if same(layer(tiny), _reference(tiny), tol=1e-6) is not None:
         if same(layer(tiny), _reference(tiny, eps=0.0), tol=1e-6) is None:
@@ -147,6 +165,11 @@ def _wrong_learning(layer: nn.Module, x: Tensor) -> str | None:
     fits = [grad for right, grad in results if same(out, right) is None]
     if not fits:
         return "with gamma and beta set to other numbers the outputs are off: y = gamma x̂ + beta."
+    if found[0] is None:
+        return (
+            "the outputs are right, and no gradient reaches the inputs: they were detached, or "
+            "turned into NumPy or plain numbers."
+        )
     if any(g is None for g in found):
         return "a parameter is not used in forward, so it gets no gradient."
     if same(found[0], fits[0]) is not None:
@@ -284,6 +307,12 @@ def saved(answer: Callable[..., Any]) -> str | None:
         return "training goes on after saving, and you left the model in eval mode."
     if not isinstance(state, Mapping):
         return f"give back a dictionary, name -> tensor; found a {type(state).__name__}."
+    short = {name.rpartition(".")[2] for name in before}
+    if set(map(str, state)) <= short:
+        return (
+            f"the names are cut short ({', '.join(map(str, state))}): two layers have a `weight`, "
+            "and only one of them is left. Keep the full names, such as `0.weight`."
+        )
     if missing := [name for name in before if name not in state]:
         averages = "The running averages are no parameters; they are buffers of the model."
         words = averages if "1.running_mean" in missing else "A new model needs them all."
@@ -393,16 +422,23 @@ def one_pass(answer: Callable[..., Any]) -> str | None:
 def _other_rows(
     answer: Callable[..., Any], trunk: nn.Module, heads: nn.ModuleDict, g: torch.Generator
 ) -> str | None:
-    """Ask again, with other numbers of rows and the tasks in the other order."""
-    inputs = {"shifted": 4 + _drawn(g, 4, 3), "plain": _drawn(g, 5, 3)}
-    parts = copy.deepcopy(trunk)(torch.cat(list(inputs.values()))).split([4, 5])
-    wanted = {name: heads[name](z) for name, z in zip(inputs, parts, strict=True)}
-    found = answer(copy.deepcopy(trunk), copy.deepcopy(heads), inputs)
-    if isinstance(found, Mapping) and same(dict(found), wanted) is None:
-        return None
-    return (
-        "right for 6 rows of plain and 3 of shifted; with 4 rows of shifted first and then 5 of "
-        "plain it is not. Take names and numbers of rows from `inputs`."
+    """Ask again: other numbers of rows, the tasks in the other order, other tasks, three tasks."""
+
+    def wrong(heads: nn.ModuleDict, rows: Mapping[str, int]) -> str | None:
+        inputs = {name: 4 * k + _drawn(g, count, 3) for k, (name, count) in enumerate(rows.items())}
+        parts = copy.deepcopy(trunk)(torch.cat(list(inputs.values()))).split(list(rows.values()))
+        wanted = {name: heads[name](z) for name, z in zip(inputs, parts, strict=True)}
+        asked = " and ".join(f"{count} of {name}" for name, count in rows.items())
+        start = f"right for 6 rows of plain and 3 of shifted; with {asked}, in this order,"
+        hint = "Take names, numbers of rows and of tasks from `inputs`."
+        found = answer(copy.deepcopy(trunk), copy.deepcopy(heads), inputs)
+        if isinstance(found, Mapping) and same(dict(found), wanted) is None:
+            return None
+        return f"{start} it is not. {hint}"
+
+    others = {name: nn.Linear(4, 2).double() for name in ("day", "dusk", "night")}
+    return wrong(heads, {"shifted": 4, "plain": 5}) or wrong(
+        nn.ModuleDict(others), {"dusk": 3, "day": 2, "night": 4}
     )
 
 
@@ -490,19 +526,15 @@ def present_only(answer: Callable[..., Any]) -> str | None:
             "right while the absent rows hold numbers. With nan in them it is not: 0 times nan is "
             "nan. Choose rows (x[present], torch.where), do not multiply them by 0."
         )
-    x, present = draws(case, 1, seed=3)[0]
-    weigh = _drawn(_seeded(4), *x.shape)
-    grads = []
-    for function in (answer, right):
-        inputs = x.clone().requires_grad_()
-        out = function(inputs, present)
-        if not out.requires_grad:
-            return "no gradient comes back: something is detached, or under no_grad."
-        grads.append(torch.autograd.grad((out * weigh).sum(), inputs)[0])
-    if same(*grads) is not None:
+    if message := inputs_left_alone(answer, (x, present), ["x", "present"]):
+        return message
+    if message := gradient_reaches(answer, draws(case, 1, seed=3)[0], [0], right):
+        return f"{message} The gradient must flow through the mean and the variance, too."
+    if gradient_reaches(answer, (x, present), [0], right):
         return (
-            "the outputs are right and the gradient is not: the statistics depend on the rows that "
-            "are there, so the gradient must flow through them. Is something detached?"
+            "the outputs are right, also with nan in the absent rows, but then the gradient of the "
+            "rows that are there is nan: 0 times nan in the backward pass. Put a number into the "
+            "absent rows *before* you compute with x (the first torch.where of the function)."
         )
     return None
 
@@ -537,7 +569,7 @@ def dropped(answer: Callable[..., Any]) -> str | None:
     x, mask = torch.tensor([1.0, 2.0, 3.0, 4.0]), torch.tensor([1.0, 0.0, 1.0, 1.0])
     cases = [(x, mask, 0.2, True), (x, mask, 0.2, False), *draws(case, 6)]
     stay = lambda x, p: x  # noqa: E731
-    return compare(
+    message = compare(
         answer,
         right,
         cases,
@@ -564,6 +596,10 @@ def dropped(answer: Callable[..., Any]) -> str | None:
             ),
         },
     )
+    for inputs in cases[:2]:
+        message = message or inputs_left_alone(answer, inputs, ["x", "mask", "p", "training"])
+        message = message or gradient_reaches(answer, inputs, [0], right)
+    return message
 
 
 @exercise(
@@ -682,11 +718,17 @@ def _eval_problem(model: nn.Module, x: Tensor, found: Tensor, features: Tensor) 
             "`training` is True unless you say otherwise, and an nn.Dropout made inside forward is "
             "always in training."
         )
+    before = model.first(x)
+    places = {
+        "the ReLU is missing: its features are max(0, first(inputs)).": before + 1,
+        "the ReLU stands behind the head; it belongs between the layers.": torch.relu(before + 1),
+        "that is tanh; the network has a ReLU.": torch.tanh(before) + 1,
+        "the head is missing.": features,
+    }
     if same(found, features + 1):
-        return (
-            "in eval mode the outputs are not those of the same layers without dropout; nothing is "
-            "scaled there."
-        )
+        named = [text for text, value in places.items() if same(found, value) is None]
+        other = "in eval mode the outputs are not those of the same layers without dropout"
+        return named[0] if named else f"{other}; nothing is scaled there."
     return None
 
 

@@ -42,6 +42,23 @@ def surgery(loss_functions, theta):
         rows.append(theta.grad)
     return pcgrad(torch.stack(rows))
 """
+ONE_SIDE = """
+def surgery(loss_functions, theta):
+    g1, g2 = (torch.autograd.grad(f(theta), theta)[0] for f in loss_functions)
+    g1 = g1 - (g1 @ g2).clamp(max=0) / (g2 @ g2) * g2
+    g2 = g2 - (g1 @ g2).clamp(max=0) / (g1 @ g1) * g1
+    return g1 + g2
+"""
+STEPS = """
+from mtl_helpers.balancing.gradients import pcgrad
+
+def surgery(loss_functions, theta):
+    rows = [torch.autograd.grad(f(theta), theta)[0] for f in loss_functions]
+    direction = pcgrad(torch.stack(rows))
+    with torch.no_grad():
+        theta -= 0.1 * direction
+    return direction
+"""
 BISECTOR = "def bisector(g1, g2):\n    a, b = g1.norm(), g2.norm()\n    return "
 AVERAGES = """
 def two_averages(gains):
@@ -92,7 +109,8 @@ SLIPS = {
         ("gradients = [[10.0, 0.0], [0.1, 1.0]]", "there is no conflict"),
         ("gradients = [[1.0, 0.0], [-0.17, 0.98]]", "no task gets worse"),
         ("gradients = [[1.0, 0.0], [0.0, 0.0]]", "has no angle"),
-        ("gradients = [[1.0], [2.0]]", "two numbers each"),
+        ("gradients = [[1.0], [2.0]]", "at least two numbers each"),
+        ("gradients = [[1.0, 0.0], [-2.0, 0.0, 1.0]]", "equally many numbers"),
     ],
     "04.4": [
         (EXPECTED + "tasks", "one serves all tasks"),
@@ -110,6 +128,8 @@ SLIPS = {
         (SURGERY.format("sum(own)"), "PCGrad was not called"),
         (SURGERY.format("pcgrad(torch.stack(own)) / 2"), "you averaged"),
         (ALIASED, "append a `.clone()`"),
+        (ONE_SIDE, "only task 1's gradient was projected"),
+        (STEPS, "changes `theta`"),
     ],
     "04.6": [
         (BISECTOR + "(g1 + g2) / 2", "that is the mean"),
@@ -120,6 +140,7 @@ SLIPS = {
         (BISECTOR + "g1 / a + g2 / b", "must sum to 1"),
         (BISECTOR + "(a * g1 + b * g2) / (a + b)", "the wrong way round"),
         (BISECTOR + "(g1 / a + g2 / b) / 2", "you halved"),
+        (BISECTOR + "g1.div_(a).add_(g2 / b) / (1 / a + 1 / b)", "changes `g1`"),
     ],
     "04.7": [
         (stays(equal=True), "its weight is still 1"),

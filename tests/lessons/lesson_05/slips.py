@@ -99,6 +99,38 @@ SLIPS = {
             "PyTorch's own layer",
         ),
         ("def Normalisation(features):\n    return nn.BatchNorm1d(features)", "the class itself"),
+        (
+            NORMALISATION.replace("(nn.Module)", "")
+            .replace("super().__init__()", "pass")
+            .format("self.gamma * (x - mean) / (var + eps).sqrt() + self.beta"),
+            "is no nn.Module",
+        ),
+        (
+            NORMALISATION.format(
+                "self.gamma * (x - self.__dict__.setdefault('m', mean.detach()))"
+                " / (self.__dict__.setdefault('v', var.detach()) + eps).sqrt() + self.beta"
+            ),
+            "something of the first batch is kept",
+        ),
+        (
+            NORMALISATION.format(
+                "nn.Parameter(torch.ones(3)) * (x - mean) / (var + eps).sqrt() "
+                "+ nn.Parameter(torch.zeros(3))"
+            ),
+            "makes a new layer in every call",
+        ),
+        (
+            NORMALISATION.format(
+                "self.gamma * x.detach().sub_(mean) / (var + eps).sqrt() + self.beta"
+            ),
+            "changes `x`",
+        ),
+        (
+            NORMALISATION.format(
+                "self.gamma * ((x - mean) / (var + eps).sqrt()).detach() + self.beta"
+            ),
+            "no gradient reaches the inputs",
+        ),
     ],
     "05.2": [
         (
@@ -158,6 +190,10 @@ SLIPS = {
             SAVED + "{n: v.clone().float() if v.is_floating_point() else v.clone() "
             "for n, v in model.state_dict().items()}",
             "another number type",
+        ),
+        (
+            SAVED + "{n.split('.')[-1]: v.clone() for n, v in model.state_dict().items()}",
+            "the names are cut short",
         ),
         (
             SAVED + "{n: v.clone() if v.is_floating_point() else v "
@@ -233,7 +269,21 @@ SLIPS = {
                 "z = trunk(both)\n"
                 "    return {'plain': heads['plain'](z[:6]), 'shifted': heads['shifted'](z[6:])}"
             ),
-            "with 4 rows of shifted first",
+            "with 4 of shifted and 5 of plain",
+        ),
+        (
+            PASS.format(
+                "(one, x1), (two, x2) = inputs.items()\n    z = trunk(both)\n"
+                "    return {one: heads[one](z[:len(x1)]), two: heads[two](z[len(x1):])}"
+            ),
+            "too many values to unpack",
+        ),
+        (
+            "def one_pass(trunk, heads, inputs):\n"
+            "    z = trunk(torch.cat(list(inputs.values())))\n"
+            "    parts = dict(zip(inputs, z.split([len(x) for x in inputs.values()])))\n"
+            "    return {n: heads[n](parts[n]) for n in ('plain', 'shifted')}",
+            "KeyError: 'plain'",
         ),
     ],
     "05.6": [
@@ -273,11 +323,26 @@ SLIPS = {
             PRESENT.format(
                 "torch.where(out, (x - mean.detach()) / (var.detach() + 1e-5).sqrt(), 0.0)"
             ),
-            "flow through them",
+            "must flow through the mean and the variance",
         ),
         (
             PRESENT.format("torch.where(out, (x - mean) / (var + 1e-5).sqrt(), 0.0).detach()"),
-            "no gradient comes back",
+            "has no gradient: detach() cut it off",
+        ),
+        (
+            PRESENT.format("torch.where(out, (x - mean) / (var + 1e-5).sqrt(), 0.0)"),
+            "the gradient of the rows that are there is nan",
+        ),
+        (
+            PRESENT.format("torch.where(out, (x - mean) / (var + 1e-5).sqrt(), 0.0).numpy()"),
+            "NumPy keeps no gradient",
+        ),
+        (
+            "def present_only(x, present):\n    x[~present] = 0.0\n"
+            "    there, out = x[present], present[:, None]\n"
+            "    mean, var = there.mean(0), there.var(0, correction=0)\n"
+            "    return torch.where(out, (x - mean) / (var + 1e-5).sqrt(), 0.0)",
+            "changes `x`",
         ),
     ],
 }
@@ -314,6 +379,8 @@ SLIPS |= {
         (DROPPED + "x * mask / mask.mean() if training else x", "this mask happens to keep"),
         (DROPPED + "x * mask / (1 - p)", "the mask is used in eval mode"),
         (DROPPED + "x * mask / (1 - p) if training else x / (1 - p)", "eval mode is scaled"),
+        (DROPPED + "x.detach() * mask / (1 - p) if training else x", "detach() cut it off"),
+        (DROPPED + "x.mul_(mask).div_(1 - p) if training else x", "changes `x`"),
     ],
     "05.8": [
         (PENALTY + "p / (1 - p) * weights.square().sum()", "plain weight decay"),
@@ -338,6 +405,18 @@ SLIPS |= {
     "05.9": [
         (STEADY.format("return self.head(F.dropout(features, self.p))"), "still differ"),
         (STEADY.format("return self.head(features)"), "lost its dropout"),
+        (
+            STEADY.format("return self.head(F.dropout(self.first(inputs), self.p, self.training))"),
+            "the ReLU is missing",
+        ),
+        (
+            STEADY.format(
+                "features = F.dropout(self.first(inputs), self.p, self.training)\n"
+                "    return torch.relu(self.head(features))"
+            ),
+            "the ReLU stands behind the head",
+        ),
+        (STEADY.format("return F.dropout(features, self.p, self.training)"), "head is missing"),
         (
             STEADY.format("return F.dropout(self.head(features), self.p, self.training)"),
             "you dropped outputs of the head",
