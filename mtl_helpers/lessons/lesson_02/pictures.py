@@ -117,7 +117,7 @@ def two_bowls(
     front = np.array(path_of_minima)
     front_losses = np.stack([b.loss(front) for b in bowls], 1)
     corner = np.concatenate([front, [start]])
-    low, high = corner.min(0) - 0.55, corner.max(0) + 0.55
+    low, high = corner.min(0) - 0.55, corner.max(0) + (1.3, 0.55)  # room for names
 
     def picture(weight: float = 0.5, steps: int = 0) -> Picture:
         weights = (weight, 1 - weight)
@@ -134,12 +134,17 @@ def two_bowls(
         left.plot(*total.centre, "*", color="black", markerfacecolor="white", markersize=17)
         _arrows(left, here, names, pulls)
         left.plot(*here, "o", color="black", markersize=5)
+        _name(left, "lowest sum", total.centre, (10, 8))
+        if np.linalg.norm(here - total.centre) > 0.12:  # else the dot lies in the star
+            _name(left, "now", here, (-8, -8))
+        if steps:
+            _name(left, "start", walk[0], (6, -3))
         left.set_xlim(low[0], high[0])
         left.set_ylim(low[1], high[1])
-        label(left, "shared parameter 1", "shared parameter 2", "losses over the parameters")
+        label(left, "shared parameter 1", "shared parameter 2", "arrows: each task's pull")
         losses = np.stack([b.loss(path) for b in bowls], 1)
         best = np.array([b.loss(total.centre) for b in bowls])
-        _loss_plane(right, front_losses, losses, best, weights, names)
+        _loss_plane(right, front_losses, losses, best, names)
         lengths = [float(np.linalg.norm(p)) for p in pulls]
         both = float(np.linalg.norm(pulls[0] + pulls[1]))
         says = (
@@ -169,6 +174,18 @@ def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl)
         for above in (0.1, 0.4, 0.9):
             axes.plot(*bowl.ring(above).T, **line)
         axes.plot(*bowl.centre, style["marker"], color=style["color"], markersize=7)
+    for name, bowl, at in zip(names, bowls, [(8, -12), (-8, 8)], strict=True):
+        _name(axes, name, bowl.centre, at, task_style(name)["color"])
+
+
+def _name(
+    axes: Axes, text: str, place: np.ndarray, away: tuple[float, float], colour: str = "black"
+) -> None:
+    """Write the name of a mark beside it, ``away`` points to the right and up."""
+    sides = {"ha": "left" if away[0] > 0 else "right", "va": "bottom" if away[1] > 0 else "top"}
+    patch = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    how = {"fontsize": 11, "color": colour, "bbox": patch, "annotation_clip": True, "zorder": 5}
+    axes.annotate(text, place, away, textcoords="offset points", **sides, **how)
 
 
 def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.ndarray]) -> None:
@@ -180,6 +197,8 @@ def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.n
         if np.linalg.norm(pull) * scale > 0.06:
             look = {"arrowstyle": "-|>", "color": colour, "lw": 2.4, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", here + scale * pull, here, arrowprops=look, annotation_clip=True)
+            if colour == "black" and scale == 1 / longest:
+                _name(axes, "sum", here + scale * pull, (8, -4))
 
 
 def _loss_plane(
@@ -187,18 +206,17 @@ def _loss_plane(
     front: np.ndarray,
     walk: np.ndarray,
     best: np.ndarray,
-    weights: tuple[float, float],
     names: Sequence[str],
 ) -> None:
     top = 1.35 * front.max(0)
     axes.plot(*front.T, color="0.25", linewidth=2, linestyle="solid")
     axes.plot(*walk.T, color=GREY, linewidth=1.2, linestyle="solid")
-    along = np.array([-weights[1], weights[0]]) * 10  # points whose weighted sum is the same
-    axes.plot(*np.stack([best - along, best + along], 1), color=SKY, linewidth=1.6, ls="dashed")
     axes.plot(*best, "*", color="black", markerfacecolor="white", markersize=17)
     axes.plot(*walk[-1], "o", color="black", markersize=5)
     axes.set_xlim(0, top[0])
     axes.set_ylim(0, top[1])
+    _name(axes, "all that weights can reach", front[-4], (10, 1))
+    _name(axes, "lowest sum", best, (8, 8) if best[0] < top[0] / 2 else (-4, 12))
     label(axes, f"loss of {names[0]}", f"loss of {names[1]}", "losses over each other")
 
 
@@ -232,6 +250,8 @@ def noise_valley(error_1: float = 0.01, error_2: float = 9.0, clip: bool = False
     left.plot(*np.array(path).T, color="black", linewidth=1.8, linestyle="solid")
     left.plot(*best, "*", color="black", markersize=14)
     left.plot(*path[-1], "o", color="black", markerfacecolor="white", markersize=7)
+    _name(left, "start", path[0], (5, 4))
+    _name(left, "best", best, (8, -6))
     ticks = np.log([0.05, 0.2, 1, 4])
     left.set_xticks(ticks, ["0.05", "0.2", "1", "4"])
     left.set_yticks(ticks, ["0.05", "0.2", "1", "4"])
@@ -423,7 +443,8 @@ def tiny_network(slopes: Tensor) -> Diagram:
     for name, place in places.items():
         box(axes, (*place, 44, 34), [name])
     for (name, place), colour in zip(outputs.items(), (BLUE, VERMILLION), strict=True):
-        box(axes, (*place, 74, 34), [f"w · {name}"], facecolor="white", edgecolor=colour)
+        text = f"w{name[1]} · {name}"
+        box(axes, (*place, 74, 34), [text], facecolor="white", edgecolor=colour)
     write(axes, 122, 285, "shared: both losses", size=11, color="0.35")
     write(axes, 307, 285, "heads: one loss each", size=11, color="0.35")
     both = slopes.sum(0)
@@ -500,10 +521,15 @@ def gaps(table: Footsteps) -> Picture:
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     names = [table.counters[int(k)] for k in late]
     axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
-    axes.set_xticks([0, 13, 26, 39, 51], ["Jan", "Apr", "Jul", "Oct", "Dec"])
+    months = np.arange("2022-01", "2023-02", dtype="datetime64[M]").astype("datetime64[D]")
+    starts = (months - months[0]).astype(float) / 7 - 0.5  # the first week lies around 0
+    axes.set_xticks(
+        (starts[:-1] + starts[1:]) / 2, "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
+    )
+    axes.tick_params(axis="x", length=0)
     for row in (0.5, 1.5, 2.5):
         axes.axhline(row, color="white", linewidth=3, linestyle="solid")
-    label(axes, "week of 2022", "", "dark where they counted")
+    label(axes, "2022", "", "dark where they counted")
     parts = [f"{table.counters[int(k)]} {float(weeks[int(k)].mean()):.0%}" for k in late]
     says = f"Hours counted in 2022: {'; '.join(parts)}; the others {float(rest.mean()):.0%}."
     return Picture(figure, says)
