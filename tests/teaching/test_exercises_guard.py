@@ -6,6 +6,7 @@ import contextlib
 import os
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -282,6 +283,30 @@ def test_a_replaced_comparison_does_not_make_an_answer_right(total):
     assert verdict.status == "wrong"
     assert "-77.25 found, 4 expected" in verdict.message
     assert "the function torch.isclose" in verdict.message
+
+
+FIRST_OPTIMISER = """
+import torch
+from mtl_helpers.teaching.exercises.guard import Surroundings
+
+around, seed = Surroundings(), torch.manual_seed
+torch.optim.Adam([torch.zeros(1, requires_grad=True)])
+wrapped = torch.manual_seed is not seed
+around.put_back()
+print(wrapped, around.changed)
+torch.manual_seed = lambda seed: None
+around.put_back()
+print(around.changed)
+"""
+
+
+def test_what_pytorch_wraps_at_its_first_optimiser_is_no_change():
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST_OPTIMISER], capture_output=True, text=True, timeout=120
+    )
+    first, second = done.stdout.splitlines()
+    assert first in ("True set()", "False set()"), done.stderr  # newer versions may not wrap
+    assert second == "{'the function torch.manual_seed'}"
 
 
 def test_a_setting_is_back_before_the_check_goes_on(total):

@@ -117,7 +117,7 @@ def two_bowls(
     front = np.array(path_of_minima)
     front_losses = np.stack([b.loss(front) for b in bowls], 1)
     corner = np.concatenate([front, [start]])
-    low, high = corner.min(0) - 0.55, corner.max(0) + (1.3, 0.55)  # room for names
+    low, high = corner.min(0) - 0.55, corner.max(0) + np.array([1.3, 0.55])  # room for names
 
     def picture(weight: float = 0.5, steps: int = 0) -> Picture:
         weights = (weight, 1 - weight)
@@ -523,9 +523,9 @@ def gaps(table: Footsteps) -> Picture:
     axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
     months = np.arange("2022-01", "2023-02", dtype="datetime64[M]").astype("datetime64[D]")
     starts = (months - months[0]).astype(float) / 7 - 0.5  # the first week lies around 0
-    axes.set_xticks(
-        (starts[:-1] + starts[1:]) / 2, "Jan Feb Mar Apr May Jun Jul Aug Sep Oct Nov Dec".split()
-    )
+    middles = (starts[:-1] + starts[1:]) / 2
+    short = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    axes.set_xticks(middles, short)
     axes.tick_params(axis="x", length=0)
     for row in (0.5, 1.5, 2.5):
         axes.axhline(row, color="white", linewidth=3, linestyle="solid")

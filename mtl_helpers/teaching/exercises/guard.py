@@ -16,7 +16,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Any
 
 import numpy as np
@@ -73,9 +73,11 @@ class Surroundings:
 
     def _put_back_functions(self, name: str, place: Any) -> None:
         for key, value in self.kept[name].items():
-            if vars(place).get(key) is not value and callable(value) and key[:1] != "_":
-                setattr(place, key, value)
-                self.changed.add(f"the function {name}.{key}")
+            now = vars(place).get(key)
+            if now is value or not callable(value) or key[:1] == "_" or _wrapped(now, value):
+                continue
+            setattr(place, key, value)
+            self.changed.add(f"the function {name}.{key}")
         for key in [key for key in vars(place) if key not in self.kept[name]]:
             if isinstance(place, type):  # it hides what the class inherits
                 delattr(place, key)
@@ -88,6 +90,14 @@ class Surroundings:
             return ""
         what = ", ".join(sorted(self.changed))
         return f" (Your code changed {what}; the check put it back.)"
+
+
+def _wrapped(now: Any, before: Any) -> bool:
+    """Whether PyTorch itself wrapped a function: its first optimiser wraps ``manual_seed``."""
+    if not isinstance(now, FunctionType):
+        return False
+    own = now.__code__.co_filename.startswith(os.path.dirname(torch.__file__))
+    return own and getattr(now, "__wrapped__", None) is before
 
 
 def _same_names(now: Any, kept: dict[str, Any]) -> bool:

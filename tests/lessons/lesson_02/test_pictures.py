@@ -65,9 +65,24 @@ def test_two_bowls_come_to_rest_where_the_pulls_cancel(tasks, weight):
 
 def test_two_bowls_draw_an_arrow_for_each_pull_and_one_for_their_sum(tasks):
     draw = pictures.two_bowls(tasks)
-    arrows = [len(draw(weight, 0).figure.axes[0].texts) for weight in (0.0, 0.5, 1.0)]
-    assert arrows == [2, 3, 2]
-    assert len(draw(0.5, 60).figure.axes[0].texts) == 2  # at rest there is no sum left
+
+    def arrows(weight, steps):
+        texts = draw(weight, steps).figure.axes[0].texts
+        return sum(text.arrow_patch is not None for text in texts)
+
+    assert [arrows(weight, 0) for weight in (0.0, 0.5, 1.0)] == [2, 3, 2]
+    assert arrows(0.5, 60) == 2  # at rest there is no sum left
+
+
+def test_the_marks_of_two_bowls_are_named(tasks):
+    draw = pictures.two_bowls(tasks)
+
+    def names(steps):
+        return {t.get_text() for axes in draw(0.5, steps).figure.axes for t in axes.texts} - {""}
+
+    always = {"task_1", "task_2", "lowest sum", "all that weights can reach"}
+    assert names(0) == {*always, "now", "sum"}
+    assert names(60) == {*always, "start"}
 
 
 def test_the_front_of_two_bowls_runs_from_one_favourite_to_the_other(tasks, bowls):
