@@ -13,31 +13,16 @@ from torch import Tensor
 
 from mtl_helpers.lessons.lesson_02 import deeper_exercises as deeper_exercises  # 02.12 and up
 from mtl_helpers.teaching.exercises.answers import (
-    AnswerError,
     as_numbers,
     compare,
     draws,
     not_a_function,
     same,
-    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.forms import named_parts, with_gradient
+from mtl_helpers.teaching.exercises.reasons import numbers_fit
 from mtl_helpers.teaching.exercises.testers import Calls, gradient_reaches, inputs_left_alone
-
-
-def _parts(function: Any, *names: str) -> Any:
-    """Give the parts of a function's answer names, so that a message says which one is off."""
-    if not callable(function):
-        return function
-
-    @functools.wraps(function)
-    def named(*values: Any) -> Any:
-        found = function(*values)
-        if isinstance(found, tuple | list) and len(found) == len(names):
-            return dict(zip(names, found, strict=True))
-        return found
-
-    return named
 
 
 @exercise(
@@ -196,10 +181,10 @@ def weighted_gradients(answer: Callable[..., Any]) -> str | None:
     names = ("slope in theta", "slope in a")
     message = inputs_left_alone(answer, first, grads=True) if callable(answer) else None
     message = message or compare(
-        _parts(answer, *names),
-        _parts(general(), *names),
+        named_parts(answer, *names),
+        named_parts(general(), *names),
         [first, *draws(case)],
-        {text: _parts(general(**change), *names) for text, change in slips.items()},
+        {text: named_parts(general(**change), *names) for text, change in slips.items()},
     )
     return _why_half(answer, general()) if message == HALF else message
 
@@ -241,21 +226,6 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
         there = ~target.isnan()
         errors = torch.where(there, output - torch.where(there, target, 0.0), 0.0)
         return errors.square().sum() / there.sum().clamp(min=1)
-
-    def with_slope(function: Callable[..., Any]) -> Callable[..., Any]:
-        def both(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-            leaf = output.clone().requires_grad_()
-            value = torch.as_tensor(function(leaf, target))
-            if not value.requires_grad:
-                raise AnswerError(
-                    f"with target = {show(target)} the result has no gradient at all, and backward "
-                    "would stop: give a tensor that was computed from `output`, also when it is 0."
-                )
-            slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
-            slope = torch.zeros_like(leaf) if slope is None else slope
-            return {"value": value.detach(), "gradient": slope}
-
-        return both
 
     def by_slip(what: str) -> Callable[..., Any]:
         def slip(output: Tensor, target: Tensor) -> Tensor:
@@ -317,10 +287,10 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
     if "nanmean" in calls.names:
         slips[f"{EMPTY}. nanmean divides by the number of labels, too."] = slips.pop(f"{EMPTY}.")
     return compare(
-        with_slope(answer),
-        with_slope(right),
+        with_gradient(answer),
+        with_gradient(right),
         [small, *draws(case), far, empty],
-        slips={message: with_slope(by_slip(what)) for message, what in slips.items()},
+        slips={message: with_gradient(by_slip(what)) for message, what in slips.items()},
     )
 
 
@@ -529,11 +499,4 @@ REFRESHER = {
 )
 def refresher(answer: Mapping[str, Any]) -> str | None:
     """Check a dictionary from the name of a sum to its result."""
-    if not isinstance(answer, Mapping) or set(answer) != set(REFRESHER):
-        return f"give an answer for each of: {', '.join(REFRESHER)}."
-    for name, (wanted, why) in REFRESHER.items():
-        shape = (2,) if isinstance(wanted, tuple) else ()
-        given = as_numbers(answer[name], name, shape=shape)
-        if same(given, torch.tensor(wanted, dtype=torch.float64), tol=0.02) is not None:
-            return f"{name}: {show(given)} found. {why[0].upper()}{why[1:]}."
-    return None
+    return numbers_fit(answer, REFRESHER)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from mtl_helpers.datasets.footsteps import FEW_HOURS, Footsteps
-from mtl_helpers.metrics import paired_interval
+from mtl_helpers.datasets.linear import two_linear_tasks as two_linear_tasks
+from mtl_helpers.metrics import Interval, paired_interval
 from mtl_helpers.teaching.diagrams import Diagram, arrow, box, canvas, write
 from mtl_helpers.teaching.explore import Explorer
 from mtl_helpers.teaching.figures import (
@@ -23,8 +24,10 @@ from mtl_helpers.teaching.figures import (
     VERMILLION,
     Picture,
     label,
+    name_mark,
     new_figure,
     task_style,
+    whisker,
 )
 
 ONE, TWO = "task_1", "task_2"
@@ -65,25 +68,6 @@ class Bowl(NamedTuple):
         values, vectors = np.linalg.eigh(self.curve)
         circle = np.stack([np.cos(TURN), np.sin(TURN)], 1) * math.sqrt(above)
         return self.centre + circle / np.sqrt(values) @ vectors.T
-
-
-def two_linear_tasks(examples: int = 40) -> dict[str, tuple[Tensor, Tensor]]:
-    """Draw two linear tasks that want different values of the same two parameters.
-
-    Returns:
-        For "task_1" and "task_2" the inputs [N, 2] and the targets [N] (noise 0.3).
-    """
-    rng = torch.Generator().manual_seed(1)
-    normal = {"generator": rng, "dtype": torch.float64}
-    drawn = {}
-    for name, wanted, mix in (
-        (ONE, [1.0, -0.3], [[1.0, 0.4], [0.0, 0.5]]),
-        (TWO, [-0.2, 1.0], [[0.5, 0.0], [-0.3, 1.0]]),
-    ):
-        inputs = torch.randn(examples, 2, **normal) @ torch.tensor(mix, dtype=torch.float64)
-        target = inputs @ torch.tensor(wanted, dtype=torch.float64)
-        drawn[name] = (inputs, target + 0.3 * torch.randn(examples, **normal))
-    return drawn
 
 
 def mixed(bowls: Sequence[Bowl], weights: Sequence[float]) -> Bowl:
@@ -134,11 +118,11 @@ def two_bowls(
         left.plot(*total.centre, "*", color="black", markerfacecolor="white", markersize=17)
         _arrows(left, here, names, pulls)
         left.plot(*here, "o", color="black", markersize=5)
-        _name(left, "lowest sum", total.centre, (10, 8))
+        name_mark(left, "lowest sum", total.centre, (10, 8))
         if np.linalg.norm(here - total.centre) > 0.12:  # else the dot lies in the star
-            _name(left, "now", here, (-8, -8))
+            name_mark(left, "now", here, (-8, -8))
         if steps:
-            _name(left, "start", walk[0], (6, -3))
+            name_mark(left, "start", walk[0], (6, -3))
         left.set_xlim(low[0], high[0])
         left.set_ylim(low[1], high[1])
         label(left, "shared parameter 1", "shared parameter 2", "arrows: each task's pull")
@@ -158,11 +142,11 @@ def two_bowls(
     return picture
 
 
-def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], question: str) -> Explorer:
-    """Make the explorer of :func:`two_bowls`, at rest."""
+def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], **words: str) -> Explorer:
+    """Make the explorer of :func:`two_bowls`, at rest; words: its question."""
     weight = FloatSlider(0.5, min=0, max=1, step=0.05)
     steps = IntSlider(60, min=0, max=60)
-    return Explorer(two_bowls(tasks), weight=weight, steps=steps, question=question)
+    return Explorer(two_bowls(tasks), weight=weight, steps=steps, **words)
 
 
 def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl) -> None:
@@ -175,17 +159,7 @@ def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl)
             axes.plot(*bowl.ring(above).T, **line)
         axes.plot(*bowl.centre, style["marker"], color=style["color"], markersize=7)
     for name, bowl, at in zip(names, bowls, [(8, -12), (-8, 8)], strict=True):
-        _name(axes, name, bowl.centre, at, task_style(name)["color"])
-
-
-def _name(
-    axes: Axes, text: str, place: np.ndarray, away: tuple[float, float], colour: str = "black"
-) -> None:
-    """Write the name of a mark beside it, ``away`` points to the right and up."""
-    sides = {"ha": "left" if away[0] > 0 else "right", "va": "bottom" if away[1] > 0 else "top"}
-    patch = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
-    how = {"fontsize": 11, "color": colour, "bbox": patch, "annotation_clip": True, "zorder": 5}
-    axes.annotate(text, place, away, textcoords="offset points", **sides, **how)
+        name_mark(axes, name, bowl.centre, at, task_style(name)["color"])
 
 
 def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.ndarray]) -> None:
@@ -198,7 +172,7 @@ def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.n
             look = {"arrowstyle": "-|>", "color": colour, "lw": 2.4, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", here + scale * pull, here, arrowprops=look, annotation_clip=True)
             if colour == "black" and scale == 1 / longest:
-                _name(axes, "sum", here + scale * pull, (8, -4))
+                name_mark(axes, "sum", here + scale * pull, (8, -4))
 
 
 def _loss_plane(
@@ -215,8 +189,8 @@ def _loss_plane(
     axes.plot(*walk[-1], "o", color="black", markersize=5)
     axes.set_xlim(0, top[0])
     axes.set_ylim(0, top[1])
-    _name(axes, "all that weights can reach", front[-4], (10, 1))
-    _name(axes, "lowest sum", best, (8, 8) if best[0] < top[0] / 2 else (-4, 12))
+    name_mark(axes, "all that weights can reach", front[-4], (10, 1))
+    name_mark(axes, "lowest sum", best, (8, 8) if best[0] < top[0] / 2 else (-4, 12))
     label(axes, f"loss of {names[0]}", f"loss of {names[1]}", "losses over each other")
 
 
@@ -250,8 +224,8 @@ def noise_valley(error_1: float = 0.01, error_2: float = 9.0, clip: bool = False
     left.plot(*np.array(path).T, color="black", linewidth=1.8, linestyle="solid")
     left.plot(*best, "*", color="black", markersize=14)
     left.plot(*path[-1], "o", color="black", markerfacecolor="white", markersize=7)
-    _name(left, "start", path[0], (5, 4))
-    _name(left, "best", best, (8, -6))
+    name_mark(left, "start", path[0], (5, 4))
+    name_mark(left, "best", best, (8, -6))
     ticks = np.log([0.05, 0.2, 1, 4])
     left.set_xticks(ticks, ["0.05", "0.2", "1", "4"])
     left.set_yticks(ticks, ["0.05", "0.2", "1", "4"])
@@ -535,6 +509,62 @@ def gaps(table: Footsteps) -> Picture:
     return Picture(figure, says)
 
 
+ARMS = {  # arm of the study -> its name in the picture: what was learned, and how
+    "raw sum": "counts, raw sum",
+    "standardised": "counts, standardised sum",
+    "raw sum, SGD": "counts, raw sum, SGD",
+    "standardised, SGD": "counts, standardised, SGD",
+    "learned noise": "counts, learned noise",
+    "Poisson": "counts, Poisson loss",
+    "alone": "counts, a network each",
+    "linear": "counts, a linear model each",
+    "logged sum": "logs, sum",
+    "logged, standardised": "logs, standardised sum",
+    "logged, alone": "logs, a network each",
+    "logged, linear": "logs, a linear model each",
+}
+
+
+def measured(rows: Sequence[Mapping[str, Any]], what: str) -> dict[str, Tensor]:
+    """Give what the study measured of each arm, in the order of the picture: [draws, counters]."""
+    return {arm: torch.tensor([r[what] for r in rows if r["arm"] == arm]) for arm in ARMS}
+
+
+def gap(ours: Tensor, theirs: Tensor) -> Interval:
+    """Give by how many percent errors [draws, counters] are larger, and the interval over draws."""
+    percent = 100 * (ours / theirs - 1).mean(1)
+    return paired_interval(percent, torch.zeros_like(percent))
+
+
+def compared(errors: Mapping[str, Mapping[str, Tensor]], reference: str) -> Picture:
+    """Draw by how many percent each arm's error is above that of one of them.
+
+    Args:
+        errors: unit -> arm -> errors [draws, counters].
+        reference: the arm at the dashed line.
+    """
+    figure, panels = new_figure(2, width=8.6, height=4.7)
+    says = []
+    for left, axes, (unit, arms) in zip((0.29, 0.66), panels, errors.items(), strict=True):
+        bottom, height = axes.get_position().y0, axes.get_position().height
+        axes.set_position((left, bottom, 0.33, height))
+        axes.set_yticks(range(len(ARMS)), list(ARMS.values()) if axes is panels[0] else [])
+        axes.set_ylim(len(ARMS) - 0.5, -0.5)
+        axes.axvline(0, color=GREY, linewidth=1.6, linestyle="dashed")
+        said = []
+        for row, (arm, values) in enumerate(arms.items()):
+            if arm == reference:
+                axes.plot(0, row, "D", color="black", markersize=8)
+                continue
+            found = gap(values, arms[reference])
+            inside = "white" if ARMS[arm].startswith("logs") else "black"
+            whisker(axes, row, found, across=True, color="black", mfc=inside)
+            said.append(f"{ARMS[arm]} {found.mean:+.0f}")
+        label(axes, "error above the reference (%)", "", f"judged in {unit}")
+        says.append(f"Judged in {unit}, in percent: {'; '.join(said)}.")
+    return Picture(figure, f"Errors against {ARMS[reference]}. {' '.join(says)}")
+
+
 def who_pays(
     ours: Tensor, theirs: Tensor, sizes: Tensor, names: tuple[str, str], ends: tuple[str, str]
 ) -> Picture:
@@ -557,8 +587,7 @@ def who_pays(
         clear = interval.low > 0 or interval.high < 0
         worse, better = worse + (interval.low > 0), better + (interval.high < 0)
         colour = VERMILLION if interval.low > 0 else BLUE if clear else "0.55"
-        error = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axes.errorbar(place, interval.mean, error, fmt="o", color=colour, capsize=3, markersize=6)
+        whisker(axes, place, interval, color=colour)
     axes.set_xticks([0, len(order) - 1], [f"quietest\n{ends[0]}", f"busiest\n{ends[1]}"])
     axes.get_xticklabels()[0].set_ha("left")
     axes.get_xticklabels()[1].set_ha("right")
