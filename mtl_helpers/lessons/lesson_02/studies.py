@@ -248,8 +248,9 @@ def who_is_heard(configuration: Configuration, seeds: Sequence[int]) -> list[dic
         One row per arm and seed, with a number per counter: the relative test error in ``people``
         and in ``logs`` (a guess below zero people counts as zero there); the latter again where no
         guess goes below the counter's smallest training label, ``floored``; the part of the squared
-        error in logs that guesses ``below`` zero make; the ``spread`` of the training labels, the noise ``sigma`` that was learned (in people), and the RMSE ``trained``
-        and ``tested`` in the target's own unit; besides, what was tuned.
+        error in logs that guesses ``below`` zero make; the ``spread`` of the training labels, the
+        noise ``sigma`` that was learned (in people), and the RMSE ``trained`` and ``tested`` in the
+        target's own unit; besides, what was tuned.
     """
     rows = []
     for name in configuration["arms"]:

@@ -190,3 +190,24 @@ def test_who_pays_and_noise_found():
     assert not cut_off(picture.figure) and "clearly smaller for 7" in picture.says
     found = pictures.noise_found(50 * theirs, 50 * theirs, 100 * theirs)
     assert not cut_off(found.figure) and "1.00 on the training labels, 0.50" in found.says
+
+
+def test_the_arms_are_compared_with_one_of_them():
+    rng = torch.Generator().manual_seed(0)
+    base = torch.rand(10, 20, generator=rng, dtype=torch.float64) + 1
+    rows = [
+        {"arm": arm, "people": (base[seed] * (1 + 0.01 * k)).tolist()}
+        for k, arm in enumerate(
+            ["standardised", *[a for a in pictures.ARMS if a != "standardised"]]
+        )
+        for seed in range(10)
+    ]
+    people = pictures.measured(rows, "people")
+    assert list(people) == list(pictures.ARMS) and people["alone"].shape == (10, 20)
+    assert pictures.gap(people["raw sum"], people["standardised"]).mean == pytest.approx(1)
+    picture = pictures.compared({"people": people, "logs": people}, "standardised")
+    assert not cut_off(picture.figure)
+    assert "counts, raw sum +1; counts, raw sum, SGD +2" in picture.says
+    for axes in picture.figure.axes:
+        diamond = next(line for line in axes.lines if line.get_marker() == "D")
+        assert diamond.get_xydata().tolist() == [[0, 1]]  # the second row, on the line
