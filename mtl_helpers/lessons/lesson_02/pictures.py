@@ -517,11 +517,11 @@ ARMS = {  # arm of the study -> its name in the picture: what was learned, and h
     "learned noise": "counts, learned noise",
     "Poisson": "counts, Poisson loss",
     "alone": "counts, a network each",
-    "linear": "counts, a linear model each",
+    "linear": "counts, linear models",
     "logged sum": "logs, sum",
     "logged, standardised": "logs, standardised sum",
     "logged, alone": "logs, a network each",
-    "logged, linear": "logs, a linear model each",
+    "logged, linear": "logs, linear models",
 }
 
 
@@ -543,11 +543,11 @@ def compared(errors: Mapping[str, Mapping[str, Tensor]], reference: str) -> Pict
         errors: unit -> arm -> errors [draws, counters].
         reference: the arm at the dashed line.
     """
-    figure, panels = new_figure(2, width=8.6, height=4.7)
+    figure, panels = new_figure(2, height=4.6)
     says = []
-    for left, axes, (unit, arms) in zip((0.29, 0.66), panels, errors.items(), strict=True):
+    for left, axes, (unit, arms) in zip((0.29, 0.67), panels, errors.items(), strict=True):
         bottom, height = axes.get_position().y0, axes.get_position().height
-        axes.set_position((left, bottom, 0.33, height))
+        axes.set_position((left, bottom, 0.31, height))
         axes.set_yticks(range(len(ARMS)), list(ARMS.values()) if axes is panels[0] else [])
         axes.set_ylim(len(ARMS) - 0.5, -0.5)
         axes.axvline(0, color=GREY, linewidth=1.6, linestyle="dashed")
@@ -560,7 +560,7 @@ def compared(errors: Mapping[str, Mapping[str, Tensor]], reference: str) -> Pict
             inside = "white" if ARMS[arm].startswith("logs") else "black"
             whisker(axes, row, found, across=True, color="black", mfc=inside)
             said.append(f"{ARMS[arm]} {found.mean:+.0f}")
-        label(axes, "error above the reference (%)", "", f"judged in {unit}")
+        label(axes, "error above reference (%)", "", f"judged in {unit}")
         says.append(f"Judged in {unit}, in percent: {'; '.join(said)}.")
     return Picture(figure, f"Errors against {ARMS[reference]}. {' '.join(says)}")
 
