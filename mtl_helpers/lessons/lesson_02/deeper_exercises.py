@@ -18,7 +18,7 @@ from mtl_helpers.teaching.exercises.answers import (
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.forms import normals, number_type, stops
+from mtl_helpers.teaching.exercises.forms import normals, number_type, positive, stops
 from mtl_helpers.teaching.exercises.reasons import words_fit
 from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
 
@@ -189,6 +189,10 @@ def smooth_max(answer: Callable[..., Any]) -> str | None:
 # --- Optimisers ----------------------------------------------------------------------------------
 
 
+def _some_step(g: torch.Generator) -> int:
+    return int(torch.randint(2, 9, (1,), generator=g))
+
+
 @exercise(
     "02.15",
     "One step of Adam",
@@ -220,11 +224,7 @@ def adam_step(answer: Callable[..., Any]) -> str | None:
 
         return step
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-        m, slope = torch.randn(2, 3, generator=g, dtype=FLOAT)
-        v = torch.rand(3, generator=g, dtype=FLOAT)
-        return m, v, slope, int(torch.randint(2, 9, (1,), generator=g))
-
+    case = normals((3,), positive(3), (3,), _some_step)
     small = _tensor(0.0, 0.0), _tensor(0.0, 0.0), _tensor(1e-4, -2.0), 1
     return compare(
         answer,
@@ -282,11 +282,7 @@ def adamw_step(answer: Callable[..., Any]) -> str | None:
 
         return step
 
-    def case(g: torch.Generator) -> tuple:
-        p, m, slope = torch.randn(3, 3, generator=g, dtype=FLOAT)
-        v = torch.rand(3, generator=g, dtype=FLOAT)
-        return p, m, v, slope, int(torch.randint(2, 9, (1,), generator=g)), 0.05, 0.3
-
+    case = normals((3,), (3,), positive(3), (3,), _some_step, 0.05, 0.3)
     zero, wanted = (0.0, 0.0), (0.5, -2.0)
     small = _tensor(2.0, -1.0), _tensor(*zero), _tensor(*zero), _tensor(*wanted), 2, 0.1, 0.5
     return compare(

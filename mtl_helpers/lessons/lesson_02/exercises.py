@@ -20,7 +20,7 @@ from mtl_helpers.teaching.exercises.answers import (
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.forms import named_parts, with_gradient
+from mtl_helpers.teaching.exercises.forms import named_parts, normals, positive, with_gradient
 from mtl_helpers.teaching.exercises.reasons import numbers_fit
 from mtl_helpers.teaching.exercises.testers import Calls, gradient_reaches, inputs_left_alone
 
@@ -39,10 +39,7 @@ def joint_nll(answer: Callable[..., Any]) -> str | None:
     def right(y: Tensor, guess: Tensor, sigma: Tensor) -> Tensor:
         return _nll(y, guess, sigma)
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        y, guess = torch.randn(2, 4, 3, generator=g, dtype=torch.float64)
-        return y, guess, torch.rand(3, generator=g, dtype=torch.float64) + 0.3
-
+    case = normals((4, 3), (4, 3), positive(3))
     small = [[[1.0, 2.0], [3.0, 2.0]], [[1.0, 1.0], [2.0, 2.0]], [1.0, 2.0]]
     first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
     slips = {
@@ -117,6 +114,14 @@ def _nll(
     return sign * (errors.sum() + all_logs + constant * times[constants])
 
 
+Share = Callable[[Tensor, Tensor, Tensor], Tensor]  # errors [N, 2], a or z, and w
+
+
+def share(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+    """Give what each error sends on: on its way down times a, in a head times z."""
+    return errors * by * w
+
+
 @exercise(
     "02.2",
     "What the trunk and the heads feel",
@@ -128,55 +133,46 @@ def _nll(
 def weighted_gradients(answer: Callable[..., Any]) -> str | None:
     """Check ``weighted_gradients(x, y, theta, a, w)``: slopes in theta [D] and in the heads [2]."""
 
-    def general(
-        trunk_w: bool = True,
-        head_w: bool = True,
-        through: bool = True,
-        z_in_head: bool = True,
-        factor: float = 2.0,
-        mean: bool = True,
-        mixed: bool = False,
-        half_trunk: bool = False,
-        half_heads: bool = False,
-    ) -> Callable[..., Any]:
+    def unweighted(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+        return errors * by
+
+    def half(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+        return errors * by * w / 2
+
+    def general(trunk: Share = share, head: Share = share) -> Callable[..., Any]:
         def slopes(x: Tensor, y: Tensor, theta: Tensor, a: Tensor, w: Tensor) -> tuple:
-            z = x @ theta
-            errors = factor * (a * z[:, None] - y)  # [N, 2]
-            ones = torch.ones_like(w)
-            down = errors * (a if through else ones) * (w if trunk_w else ones)
-            up = errors * (z[:, None] if z_in_head else 1.0)
-            heads = up * (w.sum() if mixed else w if head_w else ones)
-            count = len(x) if mean else 1
-            parts = 1 + half_trunk, 1 + half_heads
-            return x.T @ down.sum(1) / count / parts[0], heads.sum(0) / count / parts[1]
+            z = (x @ theta)[:, None]
+            errors = 2 * (a * z - y)  # [N, 2]
+            return x.T @ trunk(errors, a, w).sum(1) / len(x), head(errors, z, w).mean(0)
 
         return slopes
 
-    def case(g: torch.Generator) -> tuple[Tensor, ...]:
-        kind = {"generator": g, "dtype": torch.float64}
-        x, y = torch.randn(5, 3, **kind), torch.randn(5, 2, **kind)
-        theta, a = torch.randn(3, **kind), torch.randn(2, **kind)
-        return x, y, theta, a, torch.rand(2, **kind) + 0.5
-
+    case = normals((5, 3), (5, 2), (3,), (2,), positive(2))
     small = [[[1.0], [2.0]], [[1.0, 0.0], [2.0, 1.0]], [1.0], [2.0, 1.0], [1.0, 3.0]]
     first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
     slips = {
-        "you left out the weights w everywhere.": {"trunk_w": False, "head_w": False},
-        "the heads are right; in theta each task counts w_k times.": {"trunk_w": False},
-        "theta is right; each head feels its own loss w_k times.": {"head_w": False},
-        "a head stands in one loss only, so only its own weight reaches it.": {"mixed": True},
+        "you left out the weights w everywhere.": general(unweighted, unweighted),
+        "the heads are right; in theta each task counts w_k times.": general(trunk=unweighted),
+        "theta is right; each head feels its own loss w_k times.": general(head=unweighted),
+        "a head stands in one loss only, so only its own weight reaches it.": general(
+            head=lambda errors, z, w: errors * z * w.sum()
+        ),
         "the heads are right; on its way down to theta each error passes its head: multiply by "
-        "a_k.": {"through": False},
-        "theta is right; a_k z changes by z when a_k changes by 1: multiply by z in the heads.": {
-            "z_in_head": False
-        },
-        HALF: {"factor": 1.0},
+        "a_k.": general(trunk=lambda errors, a, w: errors * w),
+        "theta is right; a_k z changes by z when a_k changes by 1: multiply by z in the heads.": (
+            general(head=lambda errors, z, w: errors * w)
+        ),
+        HALF: general(half, half),
         "the heads are right; in theta the losses of the tasks are added up: you took their mean, "
-        "or left out the factor 2 of the square.": {"half_trunk": True},
+        "or left out the factor 2 of the square.": general(trunk=half),
         "theta is right; in the heads the factor 2 of the square is missing, or you divided by the "
-        "number of tasks.": {"half_heads": True},
-        "the error is a z - y, not y - a z: your slopes point the wrong way.": {"factor": -2.0},
-        "you summed over the examples; these losses are means.": {"mean": False},
+        "number of tasks.": general(head=half),
+        "the error is a z - y, not y - a z: your slopes point the wrong way.": general(
+            *[lambda errors, by, w: -errors * by * w] * 2
+        ),
+        "you summed over the examples; these losses are means.": general(
+            *[lambda errors, by, w: len(errors) * errors * by * w] * 2
+        ),
     }
     names = ("slope in theta", "slope in a")
     message = inputs_left_alone(answer, first, grads=True) if callable(answer) else None
@@ -184,7 +180,7 @@ def weighted_gradients(answer: Callable[..., Any]) -> str | None:
         named_parts(answer, *names),
         named_parts(general(), *names),
         [first, *draws(case)],
-        {text: named_parts(general(**change), *names) for text, change in slips.items()},
+        {text: named_parts(slip, *names) for text, slip in slips.items()},
     )
     return _why_half(answer, general()) if message == HALF else message
 
@@ -194,18 +190,16 @@ HALF = "both slopes are half of what they should be:"
 
 def _why_half(answer: Callable[..., Any], right: Callable[..., Any]) -> str:
     """Tell a square without its factor 2 from a mean over two tasks: with three they differ."""
-    kind = {"generator": torch.Generator().manual_seed(1), "dtype": torch.float64}
-    x, y, theta = (torch.randn(size, **kind) for size in ((5, 3), (5, 3), (3,)))
-    a, w = torch.rand(2, 3, **kind) + 0.5
+    (case,) = draws(normals((5, 3), (5, 3), (3,), (3,), positive(3)), count=1)
     try:
-        found = answer(x, y, theta, a, w)
+        found = answer(*case)
     except Exception:  # written for two tasks only
         found = []
     for parts, why in (
         (3, "you took the mean over the tasks as well; their losses are added up."),
         (2, "the square gives a factor 2."),
     ):
-        if same(found, [part / parts for part in right(x, y, theta, a, w)]) is None:
+        if same(found, [part / parts for part in right(*case)]) is None:
             return f"{HALF} {why}"
     return f"{HALF} the factor 2 of the square is missing, or you took the mean of the tasks."
 
@@ -379,10 +373,7 @@ def noise_weighted(answer: Callable[..., Any]) -> str | None:
 
         return total
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        losses = torch.exp(torch.randn(3, generator=g, dtype=torch.float64))
-        return losses, torch.randn(3, generator=g, dtype=torch.float64)
-
+    case = normals(positive(3), (3,))
     pairs = ([1.0, 4.0], [1.0, 0.5]), ([0.01, 0.02], [-2.0, -2.0])
     first, below = (tuple(torch.tensor(v).double() for v in pair) for pair in pairs)
     slips = {

@@ -14,13 +14,22 @@ from mtl_helpers.teaching.exercises.values import AnswerError, NotAttemptedError
 
 
 def normals(*given: Any) -> Callable[[torch.Generator], tuple]:
-    """Make cases for :func:`draws`: a shape becomes normal numbers, anything else stays."""
+    """Make cases for :func:`draws`: a shape becomes normal numbers, anything else stays.
+
+    A function (such as :func:`positive` gives) is asked for its part, with the generator.
+    """
 
     def case(g: torch.Generator) -> tuple:
         kind = {"generator": g, "dtype": torch.float64}
-        return tuple(torch.randn(v, **kind) if isinstance(v, tuple) else v for v in given)
+        drawn = (torch.randn(v, **kind) if isinstance(v, tuple) else v for v in given)
+        return tuple(v(g) if callable(v) else v for v in drawn)
 
     return case
+
+
+def positive(*shape: int) -> Callable[[torch.Generator], Tensor]:
+    """Make a part of :func:`normals` with numbers between 0.3 and 1.3."""
+    return lambda g: torch.rand(shape, generator=g, dtype=torch.float64) + 0.3
 
 
 def named_parts(function: Any, *names: str) -> Any:
