@@ -26,6 +26,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from mtl_helpers.metrics import Interval
+
 DPI = 110
 
 BLUE, VERMILLION, GREEN, PURPLE = "#0072B2", "#D55E00", "#009E73", "#CC79A7"
@@ -153,6 +155,24 @@ def label(axes: Axes, x: str = "", y: str = "", title: str = "") -> None:
     axes.set_xlabel(x)
     axes.set_ylabel(y)
     axes.set_title(title, loc="left", fontsize="medium", fontweight="bold", y=1.0, pad=8)
+
+
+def name_mark(
+    axes: Axes, text: str, place: np.ndarray, away: tuple[float, float], colour: str = "black"
+) -> None:
+    """Write the name of a mark beside it.
+
+    Args:
+        axes: Axes that the mark is on.
+        text: The name.
+        place: Of the mark, [2].
+        away: How many points to the right and up of it the name begins.
+        colour: Of the name.
+    """
+    sides = {"ha": "left" if away[0] > 0 else "right", "va": "bottom" if away[1] > 0 else "top"}
+    patch = {"facecolor": "white", "edgecolor": "none", "alpha": 0.75, "pad": 0.6}
+    how = {"fontsize": 11, "color": colour, "bbox": patch, "annotation_clip": True, "zorder": 5}
+    axes.annotate(text, place, away, textcoords="offset points", **sides, **how)
 
 
 def png(figure: Figure) -> bytes:
@@ -327,6 +347,32 @@ def interval_plot(
     axes.set_yticks(range(len(means)), list(intervals))
     label(axes, x, "", title)
     return axes.figure
+
+
+def whisker(
+    axes: Axes,
+    place: float,
+    interval: Interval,
+    *,
+    across: bool = False,
+    **look: Any,
+) -> None:
+    """A dot with its interval.
+
+    Args:
+        axes: Axes to draw on.
+        place: Where, on the axis that holds no values.
+        interval: Mean and ends.
+        across: Whether it lies, with the values on the horizontal axis.
+        **look: Replaces parts of the look, such as ``color``.
+    """
+    mean = interval.mean
+    ends = [[mean - interval.low], [interval.high - mean]]
+    look = {"fmt": "o", "capsize": 3, "markersize": 6.5, **look}
+    if across:
+        axes.errorbar(mean, place, xerr=ends, **look)
+    else:
+        axes.errorbar(place, mean, yerr=ends, **look)
 
 
 def _row_axes(names: Iterable[str]) -> Axes:

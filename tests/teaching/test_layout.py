@@ -35,7 +35,7 @@ LESSON, DEEPER = 1000, 120  # a lesson's folder, and what each of its deeper not
 # Lessons not rewritten yet: what they had when the limit was set. Rewriting one drops its line.
 # Lessons 01 and 02 are rewritten, and with their five and eight deeper notebooks still over: each
 # takes about 280 lines for its checks, pictures and study. Their ceilings are to come down.
-NOT_REWRITTEN = {"01": 2684, "02": 2366, "03": 1498, "04": 1430, "05": 2234, "10": 1155}
+NOT_REWRITTEN = {"01": 2684, "02": 2345, "03": 1498, "04": 1430, "05": 2234, "10": 1155}
 
 
 def files(package: Path) -> list[Path]:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from mtl_helpers.teaching.exercises.answers import (
-    NotAttemptedError,
     as_numbers,
     compare,
     draws,
@@ -19,6 +18,8 @@ from mtl_helpers.teaching.exercises.answers import (
     same,
 )
 from mtl_helpers.teaching.exercises.core import exercise
+from mtl_helpers.teaching.exercises.forms import normals, number_type, positive, stops
+from mtl_helpers.teaching.exercises.reasons import words_fit
 from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
 
 FLOAT = torch.float64
@@ -26,19 +27,6 @@ FLOAT = torch.float64
 
 def _tensor(*values: Any) -> Tensor:
     return torch.tensor(values, dtype=FLOAT)
-
-
-def _choices(answer: Any, right: Mapping[str, tuple[str, str]], words: Sequence[str]) -> str | None:
-    """Check a dictionary from letter to one of a few words, with a reason for each."""
-    if not isinstance(answer, Mapping) or set(answer) != set(right):
-        return f"give one of {', '.join(words)} for each of {', '.join(right)}."
-    for letter, (word, why) in right.items():
-        given = str(answer[letter]).strip().casefold()
-        if given not in words:
-            return f"situation {letter}: {given[:40]!r} is none of {', '.join(words)}."
-        if given != word:
-            return f"situation {letter} is {word!r}: {why}."
-    return None
 
 
 # --- What a weighted sum cannot reach ------------------------------------------------------------
@@ -113,16 +101,12 @@ def shortest_mix(answer: Callable[..., Any]) -> str | None:
     def right(g1: Tensor, g2: Tensor) -> Tensor:
         return free(g1, g2).clamp(0, 1)
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        g1, g2 = torch.randn(2, 3, generator=g, dtype=FLOAT)
-        return g1, g2
-
     small = _tensor(2.0, 0.0), _tensor(-1.0, 1.0)
     inside, other = (_tensor(1.0, 0.0), _tensor(3.0, 1.0)), (_tensor(3.0, 1.0), _tensor(1.0, 0.0))
     return compare(
         answer,
         right,
-        [small, *draws(case), inside, other],
+        [small, *draws(normals((3,), (3,))), inside, other],
         slips={
             "a weight must stay between 0 and 1: clamp it. (Where one gradient alone is the "
             "shortest, the best weight is at an end.)": free,
@@ -205,6 +189,10 @@ def smooth_max(answer: Callable[..., Any]) -> str | None:
 # --- Optimisers ----------------------------------------------------------------------------------
 
 
+def _some_step(g: torch.Generator) -> int:
+    return int(torch.randint(2, 9, (1,), generator=g))
+
+
 @exercise(
     "02.15",
     "One step of Adam",
@@ -236,11 +224,7 @@ def adam_step(answer: Callable[..., Any]) -> str | None:
 
         return step
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor, int]:
-        m, slope = torch.randn(2, 3, generator=g, dtype=FLOAT)
-        v = torch.rand(3, generator=g, dtype=FLOAT)
-        return m, v, slope, int(torch.randint(2, 9, (1,), generator=g))
-
+    case = normals((3,), positive(3), (3,), _some_step)
     small = _tensor(0.0, 0.0), _tensor(0.0, 0.0), _tensor(1e-4, -2.0), 1
     return compare(
         answer,
@@ -298,11 +282,7 @@ def adamw_step(answer: Callable[..., Any]) -> str | None:
 
         return step
 
-    def case(g: torch.Generator) -> tuple:
-        p, m, slope = torch.randn(3, 3, generator=g, dtype=FLOAT)
-        v = torch.rand(3, generator=g, dtype=FLOAT)
-        return p, m, v, slope, int(torch.randint(2, 9, (1,), generator=g)), 0.05, 0.3
-
+    case = normals((3,), (3,), positive(3), (3,), _some_step, 0.05, 0.3)
     zero, wanted = (0.0, 0.0), (0.5, -2.0)
     small = _tensor(2.0, -1.0), _tensor(*zero), _tensor(*zero), _tensor(*wanted), 2, 0.1, 0.5
     return compare(
@@ -348,7 +328,7 @@ HONEST = {
 )
 def honest(answer: Mapping[str, str]) -> str | None:
     """Check a dictionary from situation to "fine" or "cheating"."""
-    return _choices(answer, HONEST, ("fine", "cheating"))
+    return words_fit(answer, HONEST, ("fine", "cheating"))
 
 
 @exercise(
@@ -375,13 +355,10 @@ def moving_average(answer: Callable[..., Any]) -> str | None:
     def corrected(history: Tensor, beta: float) -> Tensor:
         return general("zero")(history, beta) / (1 - beta ** len(history))
 
-    def case(g: torch.Generator) -> tuple[Tensor, float]:
-        return torch.randn(6, 3, generator=g, dtype=FLOAT), 0.6
-
     return compare(
         answer,
         general(),
-        [(_tensor([1.0, 0.0], [3.0, 4.0]), 0.75), *draws(case)],
+        [(_tensor([1.0, 0.0], [3.0, 4.0]), 0.75), *draws(normals((6, 3), 0.6))],
         slips={
             "your average begins at zero, and remembers it: begin at the first parameters.": (
                 general("zero")
@@ -597,14 +574,11 @@ def shrink(answer: Callable[..., Any]) -> str | None:
 
         return run
 
-    def case(g: torch.Generator) -> tuple[Tensor, float]:
-        return torch.randn(4, 3, generator=g, dtype=FLOAT), 1.0
-
     right = by_values(lambda s, amount: (s - amount).clamp(min=0))
     return compare(
         answer,
         right,
-        [(_tensor([3.0, 0.0], [0.0, -0.5]), 1.0), *draws(case)],
+        [(_tensor([3.0, 0.0], [0.0, -0.5]), 1.0), *draws(normals((4, 3), 1.0))],
         slips={
             "a singular value below the amount becomes 0, not negative: clamp it.": (
                 by_values(lambda s, amount: s - amount)
@@ -658,14 +632,14 @@ def multi_hot(answer: Callable[..., Any]) -> str | None:
     small = ([[0, 2], [1], []], 3)
     if message := not_a_function(answer):
         return message
-    if _stops(answer, small) and not _stops(answer, ([[0, 2], [1]], 3)):
+    if stops(answer, small) and not stops(answer, ([[0, 2], [1]], 3)):
         return (
             f"with labels = {small[0]} it stops at the empty row, where no label applies (a tensor "
             "made from an empty list is a float one, and cannot be an index)."
         )
     found = answer(*copy.deepcopy(small))
     if not is_empty(found):
-        kind = _dtype(found)
+        kind = number_type(found)
         if kind is not None and not kind.is_floating_point:
             return f"the loss needs floating-point numbers; yours are {kind}."
     message = compare(
@@ -698,25 +672,6 @@ def multi_hot(answer: Callable[..., Any]) -> str | None:
     return message
 
 
-def _dtype(found: Any) -> torch.dtype | None:
-    """The type of the numbers in a tensor, an array or lists of them; None when there is none."""
-    try:
-        return torch.as_tensor(found).dtype
-    except (TypeError, ValueError, RuntimeError):
-        return None
-
-
-def _stops(answer: Callable[..., Any], case: tuple) -> bool:
-    """Whether an attempt at this case ends in an exception."""
-    try:
-        answer(*copy.deepcopy(case))
-    except NotAttemptedError:
-        raise
-    except Exception:
-        return True
-    return False
-
-
 WHICH_LOSS = {
     "a": ("list", "a film can be both funny and sad, so each word is a yes/no question"),
     "b": ("one", "a digit is exactly one of ten, so the answers compete"),
@@ -737,7 +692,7 @@ WHICH_LOSS = {
 )
 def which_loss(answer: Mapping[str, str]) -> str | None:
     """Check a dictionary from situation to "one", "list" or "several"."""
-    return _choices(answer, WHICH_LOSS, ("one", "list", "several"))
+    return words_fit(answer, WHICH_LOSS, ("one", "list", "several"))
 
 
 # --- Data preparation ----------------------------------------------------------------------------

@@ -9,20 +9,25 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from ipywidgets import FloatSlider, IntSlider, SelectionSlider
+from ipywidgets import FloatSlider, SelectionSlider
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from mtl_helpers.datasets import Splits
+from mtl_helpers.datasets.linear import Draws
+from mtl_helpers.datasets.linear import low_rank_tasks as low_rank_tasks
+from mtl_helpers.datasets.linear import three_at_odds as three_at_odds
+from mtl_helpers.datasets.linear import tied_tasks as tied_tasks
 from mtl_helpers.datasets.regression import regression as related_tasks
+from mtl_helpers.datasets.two_digits import TwoDigits
+from mtl_helpers.datasets.two_digits import three_or_eight as three_or_eight
 from mtl_helpers.experiments import many_seeds
-from mtl_helpers.lessons.lesson_02.pictures import ONE, TWO, Bowl, mixed, two_bowls
-from mtl_helpers.metrics import Interval, mean_interval
+from mtl_helpers.lessons.lesson_02.pictures import ONE, TWO, Bowl, bowls_explorer, mixed
 from mtl_helpers.models import HardSharing
 from mtl_helpers.tasks import Task
+from mtl_helpers.teaching.curves import curves as curves
 from mtl_helpers.teaching.explore import Explorer
 from mtl_helpers.teaching.figures import (
     BLUE,
@@ -30,7 +35,6 @@ from mtl_helpers.teaching.figures import (
     SKY,
     VERMILLION,
     Picture,
-    band,
     digits_grid,
     label,
     new_figure,
@@ -62,12 +66,8 @@ def cloud(losses: Tensor, front: Tensor) -> Picture:
 
 def weights_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]]) -> Explorer:
     """Make the explorer of the weighted sum of two linear tasks: weight and number of steps."""
-    return Explorer(
-        two_bowls(tasks),
-        weight=FloatSlider(0.5, min=0, max=1, step=0.05),
-        steps=IntSlider(60, min=0, max=60),
-        describe="Left: both losses over the two shared parameters. Right: over each other.",
-    )
+    describe = "Left: both losses over the two shared parameters. Right: over each other."
+    return bowls_explorer(tasks, describe=describe)
 
 
 def bent_explorer() -> Explorer:
@@ -78,19 +78,6 @@ def bent_explorer() -> Explorer:
         rule=list(RULES),
         describe="Left: the bent front. Right: what is minimised, along the front.",
     )
-
-
-def three_at_odds(examples: int = 200) -> tuple[Tensor, Tensor]:
-    """Draw three linear tasks of which each two are a little opposed (correlation -0.1).
-
-    Returns:
-        Inputs [N, 3] of unit spread that are uncorrelated in this very sample, targets [N, 3].
-    """
-    rng = torch.Generator().manual_seed(0)
-    inputs = torch.linalg.qr(torch.randn(examples, 3, generator=rng, dtype=torch.float64)).Q
-    inputs = inputs * math.sqrt(examples)
-    alike = torch.full((3, 3), -0.1, dtype=torch.float64).fill_diagonal_(1.0)
-    return inputs, inputs @ torch.linalg.cholesky(alike).T
 
 
 def one_number_losses(inputs: Tensor, targets: Tensor, trunks: Tensor) -> Tensor:
@@ -315,98 +302,9 @@ def _level(axes: Axes, value: float, weights: Tensor, mu: float | None) -> None:
     axes.plot(first, second, color=SKY, linewidth=1.6, linestyle="dashed")
 
 
-def curves(
-    x: Sequence[float],
-    lines: Mapping[str, Tensor],
-    *,
-    x_label: str,
-    y_label: str,
-    styles: Mapping[str, str] | None = None,
-    log: bool = False,
-    marks: Mapping[str, Sequence[float]] | None = None,
-    top: float | None = None,
-    ticks: Sequence[str] | None = None,
-) -> Picture:
-    """Draw means over seeds with their 95 % bands.
-
-    Args:
-        x: P places.
-        lines: for each name one value a seed and place, [S, P].
-        x_label: what x is, with its unit.
-        y_label: what the values are, with their unit.
-        styles: for a name the task whose colour, marker and line it takes; itself when left out.
-        log: whether x is drawn logarithmically.
-        marks: for a name places on the x axis where a line is drawn in its colour.
-        top: upper end of the y axis.
-        ticks: what is written below each place when ``log``; the places themselves when left out.
-    """
-    figure, axes = new_figure(width=7.4, height=3.6)
-    box = axes.get_position()  # room at the right for the names
-    axes.set_position((box.x0, box.y0, box.width - 1.75 / 7.4, box.height))
-    ends: dict[str, float] = {}
-    said = []
-    for name, values in lines.items():
-        found = [mean_interval(column) for column in values.T]
-        style = {**task_style((styles or {}).get(name, name)), "markevery": max(1, len(x) // 8)}
-        band(axes, x, *_ends(found), name, **{k: style[k] for k in ("color", "marker")},
-             linestyle=style["linestyle"])  # fmt: skip
-        ends[name] = found[-1].mean
-        lowest = min(range(len(x)), key=lambda i: found[i].mean)
-        said.append(f"{name} lowest at {x[lowest]:.3g} ({found[lowest].mean:.2f})")
-        for place in (marks or {}).get(name, ()):
-            axes.axvline(place, color=style["color"], linewidth=1.4, linestyle="dotted")
-    if log:
-        axes.set_xscale("log")
-        axes.set_xticks(list(x), ticks or [f"{place:g}" for place in x])
-        axes.minorticks_off()
-    axes.set_ylim(0, top)
-    high = axes.get_ylim()[1]
-    places, above = {}, 1.06
-    for name in sorted(ends, key=ends.__getitem__, reverse=True):  # names never overlap
-        above = places[name] = min(ends[name] / high, above - 0.085)
-    lift = max(0.0, 0.03 - above)
-    for name, place in places.items():
-        colour = task_style((styles or {}).get(name, name))["color"]
-        axes.text(1.02, place + lift, name, color=colour, va="center", transform=axes.transAxes)
-    label(axes, x_label, y_label)
-    return Picture(figure, "; ".join(said) + ".")
-
-
-def _ends(found: Sequence[Interval]) -> tuple[list[float], list[float], list[float]]:
-    return [i.mean for i in found], [i.low for i in found], [i.high for i in found]
-
-
 def laplacian(related: Tensor) -> Tensor:
     """Give M [K, K] with sum_kl M_kl theta_k . theta_l = sum_{i<j} A_ij |theta_i - theta_j|^2."""
     return torch.diag(related.sum(1)) - related
-
-
-def tied_tasks(
-    seeds: Sequence[int], tasks: int = 8, examples: int = 8, inputs: int = 5
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Draw linear tasks in two groups; inside a group the true parameters are close.
-
-    Args:
-        seeds: one draw each, S in all.
-        tasks: K, half of them in each group.
-        examples: n, of training and of validation alike.
-        inputs: D.
-
-    Returns:
-        Inputs [S, 2, K, n, D] (training and validation), targets [S, 2, K, n] and the true
-        parameters [S, K, D].
-    """
-    drawn = []
-    for seed in seeds:
-        rng = torch.Generator().manual_seed(seed)
-        normal = {"generator": rng, "dtype": torch.float64}
-        centres = torch.randn(2, inputs, **normal).repeat_interleave(tasks // 2, 0)
-        true = centres + 0.4 * torch.randn(tasks, inputs, **normal)
-        x = torch.randn(2, tasks, examples, inputs, **normal)
-        y = (x @ true[:, :, None])[..., 0] + 0.5 * torch.randn(2, tasks, examples, **normal)
-        drawn.append((x, y, true))
-    x, y, true = (torch.stack(part) for part in zip(*drawn, strict=True))
-    return x, y, true
 
 
 def solve_tied(inputs: Tensor, targets: Tensor, coupling: Tensor) -> Tensor:
@@ -447,9 +345,6 @@ class Chosen(NamedTuple):
     theta: Tensor
 
 
-Draws = tuple[Tensor, Tensor, Tensor]  # as tied_tasks gives them
-
-
 def choose(draws: Draws, tried: Sequence[Tensor]) -> Chosen:
     """Choose among parameters [S, K, D] for each draw by the squared error on validation data."""
     x, y, true = draws
@@ -486,24 +381,6 @@ def learned_relations(draws: Draws, strengths: Sequence[float], rounds: int = 3)
         inverse = torch.linalg.inv(omega) / tasks
         found = choose_tie(draws, [strength * inverse for strength in strengths])
     return found
-
-
-def low_rank_tasks(seeds: Sequence[int], tasks: int = 12, examples: int = 8) -> Draws:
-    """Draw linear tasks whose true parameters are mixtures of the same two directions of ten.
-
-    Returns:
-        As :func:`tied_tasks`: inputs [S, 2, K, n, 10], targets [S, 2, K, n], parameters [S, K, 10].
-    """
-    drawn = []
-    for seed in seeds:
-        rng = torch.Generator().manual_seed(seed)
-        normal = {"generator": rng, "dtype": torch.float64}
-        true = torch.randn(tasks, 2, **normal) @ torch.randn(2, 10, **normal) / math.sqrt(2)
-        x = torch.randn(2, tasks, examples, 10, **normal)
-        y = (x @ true[:, :, None])[..., 0] + 0.5 * torch.randn(2, tasks, examples, **normal)
-        drawn.append((x, y, true))
-    x, y, true = (torch.stack(part) for part in zip(*drawn, strict=True))
-    return x, y, true
 
 
 def trace_norm(
@@ -833,31 +710,6 @@ def split_two_ways(seeds: Sequence[int], steps: int = 200) -> dict[str, tuple[Te
 
 LIMIT = 0.1  # how far each pixel may move; pixels lie between 0 and 1
 KINDS = ("clean", "noise", "worst case")
-
-
-class TwoDigits(NamedTuple):
-    """The handwritten 3s and 8s of scikit-learn, split ten times.
-
-    Attributes:
-        pixels: [357, 64], from 0 to 1.
-        sign: +1 for an 8, -1 for a 3, [357].
-        parts: for "learn", "choose" and "judge" the rows of each split, [10, n].
-    """
-
-    pixels: Tensor
-    sign: Tensor
-    parts: dict[str, Tensor]
-
-
-def three_or_eight() -> TwoDigits:
-    """Load the 3s and 8s; 150 rows to learn from, 100 to choose by, 107 to judge by."""
-    pixels, digit = (torch.as_tensor(v) for v in load_digits(return_X_y=True))
-    chosen = (digit == 3) | (digit == 8)
-    sign = torch.where(digit[chosen] == 8, 1.0, -1.0).double()
-    rngs = [torch.Generator().manual_seed(seed) for seed in range(10)]
-    rows = torch.stack([torch.randperm(len(sign), generator=rng) for rng in rngs])
-    parts = {"learn": rows[:, :150], "choose": rows[:, 150:250], "judge": rows[:, 250:]}
-    return TwoDigits(pixels[chosen].double() / 16, sign, parts)
 
 
 def margins_of(

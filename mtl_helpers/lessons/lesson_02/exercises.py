@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -12,31 +13,16 @@ from torch import Tensor
 
 from mtl_helpers.lessons.lesson_02 import deeper_exercises as deeper_exercises  # 02.12 and up
 from mtl_helpers.teaching.exercises.answers import (
-    AnswerError,
     as_numbers,
     compare,
     draws,
     not_a_function,
     same,
-    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import gradient_reaches, inputs_left_alone
-
-
-def _parts(function: Any, *names: str) -> Any:
-    """Give the parts of a function's answer names, so that a message says which one is off."""
-    if not callable(function):
-        return function
-
-    @functools.wraps(function)
-    def named(*values: Any) -> Any:
-        found = function(*values)
-        if isinstance(found, tuple | list) and len(found) == len(names):
-            return dict(zip(names, found, strict=True))
-        return found
-
-    return named
+from mtl_helpers.teaching.exercises.forms import named_parts, normals, positive, with_gradient
+from mtl_helpers.teaching.exercises.reasons import numbers_fit
+from mtl_helpers.teaching.exercises.testers import Calls, gradient_reaches, inputs_left_alone
 
 
 @exercise(
@@ -53,10 +39,7 @@ def joint_nll(answer: Callable[..., Any]) -> str | None:
     def right(y: Tensor, guess: Tensor, sigma: Tensor) -> Tensor:
         return _nll(y, guess, sigma)
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        y, guess = torch.randn(2, 4, 3, generator=g, dtype=torch.float64)
-        return y, guess, torch.rand(3, generator=g, dtype=torch.float64) + 0.3
-
+    case = normals((4, 3), (4, 3), positive(3))
     small = [[[1.0, 2.0], [3.0, 2.0]], [[1.0, 1.0], [2.0, 2.0]], [1.0, 2.0]]
     first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
     slips = {
@@ -65,22 +48,40 @@ def joint_nll(answer: Callable[..., Any]) -> str | None:
         "that is the mean over all numbers; minus the log of a product is the *sum*.": {
             "over": "all"
         },
-        "you left out log sigma: without it a larger sigma is always better.": {"log": 0.0},
-        "you left out the constant ½ log 2π of each density.": {"constant": 0.0},
-        "you left out log sigma and the constant: what remains is only the weighted sum of the "
-        "squared errors.": {"log": 0.0, "constant": 0.0},
         "divide by sigma *squared*.": {"power": 1.0},
         "the squared error is divided by 2 sigma²; you forgot the 2.": {"half": 1.0},
-        "log sigma belongs to every example; you added it once for each task.": {"once": True},
         "that is the log-likelihood; the loss is *minus* that.": {"sign": -1.0},
+        "the constant is *half* of log 2π.": {"constant": math.log(2 * math.pi)},
+        "you subtracted the constant; with the minus in front of the log it is added.": {
+            "constant": -0.5 * math.log(2 * math.pi)
+        },
         "you gave one number per task; add up the tasks as well.": {"over": "not tasks"},
         "you gave one number per example; add up the examples as well.": {"over": "not examples"},
         "you gave one number for each label; add all of them up.": {"over": "nothing"},
     }
+    for (said_log, logs), (said, constants) in itertools.product(LOGS.items(), CONSTANTS.items()):
+        text = f"{said_log} {said[:1].upper()}{said[1:]}" if said_log and said else said_log + said
+        slips |= {text: {"logs": logs, "constants": constants}} if text else {}
     named = {text: functools.partial(_nll, **change) for text, change in slips.items()}
     return compare(answer, right, [first, *draws(case)], named) or gradient_reaches(
         answer, first, to=[1, 2], right=right
     )
+
+
+# How often a term may stand in the sum: what a wrong number is told, and that number.
+LOGS = {
+    "": "labels",
+    "log sigma belongs to every example; you added it once for each task.": "tasks",
+    "you left out log sigma: without it a larger sigma is always better.": "never",
+}
+EACH = "each of the N·K densities brings its own constant ½ log 2π;"
+CONSTANTS = {
+    "": "labels",
+    f"{EACH} you added it once in all.": "once",
+    f"{EACH} you added one for each task.": "tasks",
+    f"{EACH} you added one for each example.": "examples",
+    "you left out the constant ½ log 2π of each density.": "never",
+}
 
 
 def _nll(
@@ -90,24 +91,35 @@ def _nll(
     *,
     power: float = 2.0,
     half: float = 0.5,
-    log: float = 1.0,
+    logs: str = "labels",
     constant: float = 0.5 * math.log(2 * math.pi),
-    once: bool = False,
+    constants: str = "labels",
     sign: float = 1.0,
     over: str = "",
 ) -> Tensor:
     errors = half * (y - guess) ** 2 / sigma**power
-    if once:
-        return errors.sum() + sigma.log().sum() + constant * y.numel()
-    each = sign * (errors + log * sigma.log() + constant)
-    reduce = {
-        "examples": lambda v: v.sum(1).mean(),
-        "all": torch.mean,
-        "not tasks": lambda v: v.sum(0),
-        "not examples": lambda v: v.sum(1),
-        "nothing": lambda v: v,
-    }
-    return reduce.get(over, torch.sum)(each)
+    if over:
+        each = errors + sigma.log() + constant
+        reduce = {
+            "examples": lambda v: v.sum(1).mean(),
+            "all": torch.mean,
+            "not tasks": lambda v: v.sum(0),
+            "not examples": lambda v: v.sum(1),
+            "nothing": lambda v: v,
+        }
+        return reduce[over](each)
+    rows, tasks = y.shape
+    times = {"labels": rows * tasks, "examples": rows, "tasks": tasks, "once": 1, "never": 0}
+    all_logs = sigma.log().sum() * times[logs] / tasks
+    return sign * (errors.sum() + all_logs + constant * times[constants])
+
+
+Share = Callable[[Tensor, Tensor, Tensor], Tensor]  # errors [N, 2], a or z, and w
+
+
+def share(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+    """Give what each error sends on: on its way down times a, in a head times z."""
+    return errors * by * w
 
 
 @exercise(
@@ -121,57 +133,75 @@ def _nll(
 def weighted_gradients(answer: Callable[..., Any]) -> str | None:
     """Check ``weighted_gradients(x, y, theta, a, w)``: slopes in theta [D] and in the heads [2]."""
 
-    def general(
-        trunk_w: bool = True,
-        head_w: bool = True,
-        through: bool = True,
-        z_in_head: bool = True,
-        factor: float = 2.0,
-        mean: bool = True,
-        mixed: bool = False,
-    ) -> Callable[..., Any]:
+    def unweighted(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+        return errors * by
+
+    def half(errors: Tensor, by: Tensor, w: Tensor) -> Tensor:
+        return errors * by * w / 2
+
+    def general(trunk: Share = share, head: Share = share) -> Callable[..., Any]:
         def slopes(x: Tensor, y: Tensor, theta: Tensor, a: Tensor, w: Tensor) -> tuple:
-            z = x @ theta
-            errors = factor * (a * z[:, None] - y)  # [N, 2]
-            ones = torch.ones_like(w)
-            down = errors * (a if through else ones) * (w if trunk_w else ones)
-            up = errors * (z[:, None] if z_in_head else 1.0)
-            heads = up * (w.sum() if mixed else w if head_w else ones)
-            count = len(x) if mean else 1
-            return x.T @ down.sum(1) / count, heads.sum(0) / count
+            z = (x @ theta)[:, None]
+            errors = 2 * (a * z - y)  # [N, 2]
+            return x.T @ trunk(errors, a, w).sum(1) / len(x), head(errors, z, w).mean(0)
 
         return slopes
 
-    def case(g: torch.Generator) -> tuple[Tensor, ...]:
-        kind = {"generator": g, "dtype": torch.float64}
-        x, y = torch.randn(5, 3, **kind), torch.randn(5, 2, **kind)
-        theta, a = torch.randn(3, **kind), torch.randn(2, **kind)
-        return x, y, theta, a, torch.rand(2, **kind) + 0.5
-
+    case = normals((5, 3), (5, 2), (3,), (2,), positive(2))
     small = [[[1.0], [2.0]], [[1.0, 0.0], [2.0, 1.0]], [1.0], [2.0, 1.0], [1.0, 3.0]]
     first = tuple(torch.tensor(part, dtype=torch.float64) for part in small)
     slips = {
-        "you left out the weights w everywhere.": {"trunk_w": False, "head_w": False},
-        "the heads are right; in theta each task counts w_k times.": {"trunk_w": False},
-        "theta is right; each head feels its own loss w_k times.": {"head_w": False},
-        "a head stands in one loss only, so only its own weight reaches it.": {"mixed": True},
+        "you left out the weights w everywhere.": general(unweighted, unweighted),
+        "the heads are right; in theta each task counts w_k times.": general(trunk=unweighted),
+        "theta is right; each head feels its own loss w_k times.": general(head=unweighted),
+        "a head stands in one loss only, so only its own weight reaches it.": general(
+            head=lambda errors, z, w: errors * z * w.sum()
+        ),
         "the heads are right; on its way down to theta each error passes its head: multiply by "
-        "a_k.": {"through": False},
-        "theta is right; a_k z changes by z when a_k changes by 1: multiply by z in the heads.": {
-            "z_in_head": False
-        },
-        "the square gives a factor 2.": {"factor": 1.0},
-        "the error is a z - y, not y - a z: your slopes point the wrong way.": {"factor": -2.0},
-        "you summed over the examples; these losses are means.": {"mean": False},
+        "a_k.": general(trunk=lambda errors, a, w: errors * w),
+        "theta is right; a_k z changes by z when a_k changes by 1: multiply by z in the heads.": (
+            general(head=lambda errors, z, w: errors * w)
+        ),
+        HALF: general(half, half),
+        "the heads are right; in theta the losses of the tasks are added up: you took their mean, "
+        "or left out the factor 2 of the square.": general(trunk=half),
+        "theta is right; in the heads the factor 2 of the square is missing, or you divided by the "
+        "number of tasks.": general(head=half),
+        "the error is a z - y, not y - a z: your slopes point the wrong way.": general(
+            *[lambda errors, by, w: -errors * by * w] * 2
+        ),
+        "you summed over the examples; these losses are means.": general(
+            *[lambda errors, by, w: len(errors) * errors * by * w] * 2
+        ),
     }
     names = ("slope in theta", "slope in a")
     message = inputs_left_alone(answer, first, grads=True) if callable(answer) else None
-    return message or compare(
-        _parts(answer, *names),
-        _parts(general(), *names),
+    message = message or compare(
+        named_parts(answer, *names),
+        named_parts(general(), *names),
         [first, *draws(case)],
-        {text: _parts(general(**change), *names) for text, change in slips.items()},
+        {text: named_parts(slip, *names) for text, slip in slips.items()},
     )
+    return _why_half(answer, general()) if message == HALF else message
+
+
+HALF = "both slopes are half of what they should be:"
+
+
+def _why_half(answer: Callable[..., Any], right: Callable[..., Any]) -> str:
+    """Tell a square without its factor 2 from a mean over two tasks: with three they differ."""
+    (case,) = draws(normals((5, 3), (5, 3), (3,), (3,), positive(3)), count=1)
+    try:
+        found = answer(*case)
+    except Exception:  # written for two tasks only
+        found = []
+    for parts, why in (
+        (3, "you took the mean over the tasks as well; their losses are added up."),
+        (2, "the square gives a factor 2."),
+    ):
+        if same(found, [part / parts for part in right(*case)]) is None:
+            return f"{HALF} {why}"
+    return f"{HALF} the factor 2 of the square is missing, or you took the mean of the tasks."
 
 
 @exercise(
@@ -191,21 +221,6 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
         errors = torch.where(there, output - torch.where(there, target, 0.0), 0.0)
         return errors.square().sum() / there.sum().clamp(min=1)
 
-    def with_slope(function: Callable[..., Any]) -> Callable[..., Any]:
-        def both(output: Tensor, target: Tensor) -> dict[str, Tensor]:
-            leaf = output.clone().requires_grad_()
-            value = torch.as_tensor(function(leaf, target))
-            if not value.requires_grad:
-                raise AnswerError(
-                    f"with target = {show(target)} the result has no gradient at all, and backward "
-                    "would stop: give a tensor that was computed from `output`, also when it is 0."
-                )
-            slope = torch.autograd.grad(value.sum(), leaf, allow_unused=True)[0]
-            slope = torch.zeros_like(leaf) if slope is None else slope
-            return {"value": value.detach(), "gradient": slope}
-
-        return both
-
     def by_slip(what: str) -> Callable[..., Any]:
         def slip(output: Tensor, target: Tensor) -> Tensor:
             there = ~target.isnan()
@@ -214,9 +229,11 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
                 return (output - filled).square().mean()
             if what == "factor":
                 return ((output - target) ** 2 * there).sum() / there.sum()
+            if what == "guarded" and not there.any():
+                return 0 * output.sum()
             if what == "nanmean":
                 return ((output - target) ** 2).nanmean()
-            if what == "outside":
+            if what in ("outside", "guarded"):
                 errors = torch.where(there, (output - target) ** 2, 0.0)
                 return errors.sum() / there.sum().clamp(min=1)
             errors = torch.where(there, output - filled, 0.0).square()
@@ -243,29 +260,42 @@ def masked_mse(answer: Callable[..., Any]) -> str | None:
     if isinstance(value, Tensor) and value.dim() > 0:
         return f"give one number, the mean; found a tensor of shape {list(value.shape)}."
     slips = {
-        "the value is right and the gradient is NaN: the branch that is not taken is still "
-        "differentiated, and 0 times NaN is NaN. Put a harmless number in *before* the "
-        "subtraction.": "outside",
+        f"the value is right and the gradient is NaN: {TOO_LATE}": "outside",
+        f"the value is right and the gradient of a batch with labels is NaN: {TOO_LATE}": "guarded",
         "the value is NaN: you multiply by 0 where the label is missing, and NaN times 0 is NaN. A "
         "factor cannot remove it; torch.where can.": "factor",
-        "nanmean gives the right value, but the NaN has been in the subtraction, and the gradient "
-        "there is NaN. And a batch without any label has no mean.": "nanmean",
+        "two faults. The NaN has been in the subtraction, so the gradient there is NaN, although "
+        "nanmean or nansum gives the right value. And a batch without any label gives 0 / 0.": (
+            "nanmean"
+        ),
         "you filled the gaps with 0 and let them count: the output is pulled towards 0 there.": (
             "zeros"
         ),
         "you divided by all examples: divide by the labelled ones, or the task's weight shrinks "
         "with every label that is missing.": "all",
         "that is the sum over the labelled examples; divide by their number.": "sum",
-        "a batch without any label gives 0 / 0: let the divisor be at least 1.": "empty",
+        f"{EMPTY}.": "empty",
     }
+    with Calls() as calls:
+        answer(*(v.clone() for v in small))
+    if "nanmean" in calls.names:
+        slips[f"{EMPTY}. nanmean divides by the number of labels, too."] = slips.pop(f"{EMPTY}.")
     return compare(
-        with_slope(answer),
-        with_slope(right),
+        with_gradient(answer),
+        with_gradient(right),
         [small, *draws(case), far, empty],
-        slips={message: with_slope(by_slip(what)) for message, what in slips.items()},
+        slips={message: with_gradient(by_slip(what)) for message, what in slips.items()},
     )
 
 
+TOO_LATE = (
+    "what torch.where, nansum or nan_to_num throws away is still differentiated, and 0 times NaN "
+    "is NaN. Put a harmless number in *before* the subtraction."
+)
+EMPTY = (
+    "a batch without any label gives 0 / 0, a mean over nothing: divide a sum by the number of "
+    "labels, and by at least 1"
+)
 SAME_RUN = {
     "SGD": (0.001, "a step of SGD is the rate times the gradient, and the gradient grew 100 times"),
     "SGD with momentum": (
@@ -275,7 +305,8 @@ SAME_RUN = {
     "Adam": (0.1, "Adam divides by the size of the gradients it saw, so a common factor cancels"),
     "AdamW": (
         0.1,
-        "its weight decay is the rate times the decay times the parameter; no loss stands in it",
+        "it divides as Adam does, so a common factor cancels; and its weight decay is the rate "
+        "times the decay times the parameter, in which no loss stands",
     ),
     "SGD on the sum of logs": (
         0.1,
@@ -299,10 +330,20 @@ def same_run(answer: Mapping[str, float]) -> str | None:
     for name, (rate, why) in SAME_RUN.items():
         given = float(as_numbers(answer[name], name, shape=()))
         if same(given, 10.0) is None:
-            return f"{name}: 10 would make the steps larger still; {why}."
+            return f"{name}: with 10 the steps would be larger, never the same; {why}."
+        if rate < 0.1 and same(given, 0.01) is None:
+            return f"{name}: a rate 10 times smaller is not enough; {why}, not 10 times."
+        if rate < 0.1 and same(given, 1e-5) is None:
+            return f"{name}: that is 100 times too small; {why}, not 100² times."
         if same(given, rate) is not None:
             return f"{name}: with {given:g} the run is another one: {why}."
     return None
+
+
+LOG_VARIANCE = (
+    "that is the form for s = log sigma²; here s = log sigma is given, half of that: divide by "
+    "2 exp(2 s), and add s."
+)
 
 
 @exercise(
@@ -317,23 +358,23 @@ def noise_weighted(answer: Callable[..., Any]) -> str | None:
     """Check ``noise_weighted(losses, log_sigma)``: sum_k L_k / (2 sigma_k²) + log sigma_k."""
 
     def general(
-        power: float = -2.0, half: float = 0.5, log: float = 1.0, over: str = "sum"
+        power: float = -2.0,
+        half: float = 0.5,
+        log: float = 1.0,
+        over: str = "sum",
+        weight: Callable[[Tensor], Tensor] = torch.exp,
+        second: Callable[[Tensor], Tensor] = torch.clone,
     ) -> Callable[..., Any]:
         def total(losses: Tensor, log_sigma: Tensor) -> Tensor:
-            each = half * losses * torch.exp(power * log_sigma) + log * log_sigma
+            each = half * losses * weight(log_sigma) ** power + log * second(log_sigma)
             if over == "clip":
                 return each.sum().clamp(min=0)
-            if over == "log":
-                return (half * losses * torch.exp(power * log_sigma)).sum() + log_sigma.exp().sum()
             return {"sum": each.sum(), "mean": each.mean(), "none": each}[over]
 
         return total
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        losses = torch.exp(torch.randn(3, generator=g, dtype=torch.float64))
-        return losses, torch.randn(3, generator=g, dtype=torch.float64)
-
-    pairs = ([1.0, 4.0], [0.0, 0.5]), ([0.01, 0.02], [-2.0, -2.0])
+    case = normals(positive(3), (3,))
+    pairs = ([1.0, 4.0], [1.0, 0.5]), ([0.01, 0.02], [-2.0, -2.0])
     first, below = (tuple(torch.tensor(v).double() for v in pair) for pair in pairs)
     slips = {
         "you divide by sigma; it must be sigma *squared*, exp(2 log_sigma).": {"power": -1.0},
@@ -343,7 +384,17 @@ def noise_weighted(answer: Callable[..., Any]) -> str | None:
         "you added log sigma² (twice log sigma); with the ½ in the first part it is log sigma.": {
             "log": 2.0
         },
-        "the second part is log sigma, which is what you are given: no exp there.": {"over": "log"},
+        "the second part is log sigma, which is what you are given: no exp there.": {
+            "second": torch.exp
+        },
+        "`log_sigma` is already a logarithm: do not take its log again in the second part.": {
+            "second": torch.log
+        },
+        "`log_sigma` is not sigma, but its logarithm: sigma is torch.exp(log_sigma), and the "
+        "second part is log_sigma as it is.": {"weight": torch.clone, "second": torch.log},
+        "you divide by log_sigma squared; sigma is torch.exp(log_sigma).": {"weight": torch.clone},
+        LOG_VARIANCE: {"power": -1.0, "log": 0.5},
+        f"{LOG_VARIANCE} (And all of it twice.)": {"power": -1.0, "half": 1.0},
         "you clipped the total at zero. Below zero it is as right as above.": {"over": "clip"},
         "add up the tasks; you took their mean.": {"over": "mean"},
         "add up the tasks: the total is one number.": {"over": "none"},
@@ -439,11 +490,4 @@ REFRESHER = {
 )
 def refresher(answer: Mapping[str, Any]) -> str | None:
     """Check a dictionary from the name of a sum to its result."""
-    if not isinstance(answer, Mapping) or set(answer) != set(REFRESHER):
-        return f"give an answer for each of: {', '.join(REFRESHER)}."
-    for name, (wanted, why) in REFRESHER.items():
-        shape = (2,) if isinstance(wanted, tuple) else ()
-        given = as_numbers(answer[name], name, shape=shape)
-        if same(given, torch.tensor(wanted, dtype=torch.float64), tol=0.02) is not None:
-            return f"{name}: {show(given)} found. {why[0].upper()}{why[1:]}."
-    return None
+    return numbers_fit(answer, REFRESHER)

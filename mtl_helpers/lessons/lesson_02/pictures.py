@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from torch import Tensor, nn
 
 from mtl_helpers.datasets.footsteps import FEW_HOURS, Footsteps
-from mtl_helpers.metrics import paired_interval
+from mtl_helpers.datasets.linear import two_linear_tasks as two_linear_tasks
+from mtl_helpers.metrics import Interval, paired_interval
 from mtl_helpers.teaching.diagrams import Diagram, arrow, box, canvas, write
 from mtl_helpers.teaching.explore import Explorer
 from mtl_helpers.teaching.figures import (
@@ -23,8 +24,10 @@ from mtl_helpers.teaching.figures import (
     VERMILLION,
     Picture,
     label,
+    name_mark,
     new_figure,
     task_style,
+    whisker,
 )
 
 ONE, TWO = "task_1", "task_2"
@@ -67,25 +70,6 @@ class Bowl(NamedTuple):
         return self.centre + circle / np.sqrt(values) @ vectors.T
 
 
-def two_linear_tasks(examples: int = 40) -> dict[str, tuple[Tensor, Tensor]]:
-    """Draw two linear tasks that want different values of the same two parameters.
-
-    Returns:
-        For "task_1" and "task_2" the inputs [N, 2] and the targets [N] (noise 0.3).
-    """
-    rng = torch.Generator().manual_seed(1)
-    normal = {"generator": rng, "dtype": torch.float64}
-    drawn = {}
-    for name, wanted, mix in (
-        (ONE, [1.0, -0.3], [[1.0, 0.4], [0.0, 0.5]]),
-        (TWO, [-0.2, 1.0], [[0.5, 0.0], [-0.3, 1.0]]),
-    ):
-        inputs = torch.randn(examples, 2, **normal) @ torch.tensor(mix, dtype=torch.float64)
-        target = inputs @ torch.tensor(wanted, dtype=torch.float64)
-        drawn[name] = (inputs, target + 0.3 * torch.randn(examples, **normal))
-    return drawn
-
-
 def mixed(bowls: Sequence[Bowl], weights: Sequence[float]) -> Bowl:
     """Give the weighted sum of bowls, which is a bowl again."""
     curve = sum(w * b.curve for w, b in zip(weights, bowls, strict=True))
@@ -117,7 +101,7 @@ def two_bowls(
     front = np.array(path_of_minima)
     front_losses = np.stack([b.loss(front) for b in bowls], 1)
     corner = np.concatenate([front, [start]])
-    low, high = corner.min(0) - 0.55, corner.max(0) + 0.55
+    low, high = corner.min(0) - 0.55, corner.max(0) + np.array([1.3, 0.55])  # room for names
 
     def picture(weight: float = 0.5, steps: int = 0) -> Picture:
         weights = (weight, 1 - weight)
@@ -134,12 +118,17 @@ def two_bowls(
         left.plot(*total.centre, "*", color="black", markerfacecolor="white", markersize=17)
         _arrows(left, here, names, pulls)
         left.plot(*here, "o", color="black", markersize=5)
+        name_mark(left, "lowest sum", total.centre, (10, 8))
+        if np.linalg.norm(here - total.centre) > 0.12:  # else the dot lies in the star
+            name_mark(left, "now", here, (-8, -8))
+        if steps:
+            name_mark(left, "start", walk[0], (6, -3))
         left.set_xlim(low[0], high[0])
         left.set_ylim(low[1], high[1])
-        label(left, "shared parameter 1", "shared parameter 2", "losses over the parameters")
+        label(left, "shared parameter 1", "shared parameter 2", "arrows: each task's pull")
         losses = np.stack([b.loss(path) for b in bowls], 1)
         best = np.array([b.loss(total.centre) for b in bowls])
-        _loss_plane(right, front_losses, losses, best, weights, names)
+        _loss_plane(right, front_losses, losses, best, names)
         lengths = [float(np.linalg.norm(p)) for p in pulls]
         both = float(np.linalg.norm(pulls[0] + pulls[1]))
         says = (
@@ -153,11 +142,11 @@ def two_bowls(
     return picture
 
 
-def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], question: str) -> Explorer:
-    """Make the explorer of :func:`two_bowls`, at rest."""
+def bowls_explorer(tasks: Mapping[str, tuple[Tensor, Tensor]], **words: str) -> Explorer:
+    """Make the explorer of :func:`two_bowls`, at rest; words: its question."""
     weight = FloatSlider(0.5, min=0, max=1, step=0.05)
     steps = IntSlider(60, min=0, max=60)
-    return Explorer(two_bowls(tasks), weight=weight, steps=steps, question=question)
+    return Explorer(two_bowls(tasks), weight=weight, steps=steps, **words)
 
 
 def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl) -> None:
@@ -169,6 +158,8 @@ def _rings(axes: Axes, names: Sequence[str], bowls: Sequence[Bowl], total: Bowl)
         for above in (0.1, 0.4, 0.9):
             axes.plot(*bowl.ring(above).T, **line)
         axes.plot(*bowl.centre, style["marker"], color=style["color"], markersize=7)
+    for name, bowl, at in zip(names, bowls, [(8, -12), (-8, 8)], strict=True):
+        name_mark(axes, name, bowl.centre, at, task_style(name)["color"])
 
 
 def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.ndarray]) -> None:
@@ -180,6 +171,8 @@ def _arrows(axes: Axes, here: np.ndarray, names: Sequence[str], pulls: list[np.n
         if np.linalg.norm(pull) * scale > 0.06:
             look = {"arrowstyle": "-|>", "color": colour, "lw": 2.4, "shrinkA": 0, "shrinkB": 0}
             axes.annotate("", here + scale * pull, here, arrowprops=look, annotation_clip=True)
+            if colour == "black" and scale == 1 / longest:
+                name_mark(axes, "sum", here + scale * pull, (8, -4))
 
 
 def _loss_plane(
@@ -187,18 +180,17 @@ def _loss_plane(
     front: np.ndarray,
     walk: np.ndarray,
     best: np.ndarray,
-    weights: tuple[float, float],
     names: Sequence[str],
 ) -> None:
     top = 1.35 * front.max(0)
     axes.plot(*front.T, color="0.25", linewidth=2, linestyle="solid")
     axes.plot(*walk.T, color=GREY, linewidth=1.2, linestyle="solid")
-    along = np.array([-weights[1], weights[0]]) * 10  # points whose weighted sum is the same
-    axes.plot(*np.stack([best - along, best + along], 1), color=SKY, linewidth=1.6, ls="dashed")
     axes.plot(*best, "*", color="black", markerfacecolor="white", markersize=17)
     axes.plot(*walk[-1], "o", color="black", markersize=5)
     axes.set_xlim(0, top[0])
     axes.set_ylim(0, top[1])
+    name_mark(axes, "all that weights can reach", front[-4], (10, 1))
+    name_mark(axes, "lowest sum", best, (8, 8) if best[0] < top[0] / 2 else (-4, 12))
     label(axes, f"loss of {names[0]}", f"loss of {names[1]}", "losses over each other")
 
 
@@ -232,6 +224,8 @@ def noise_valley(error_1: float = 0.01, error_2: float = 9.0, clip: bool = False
     left.plot(*np.array(path).T, color="black", linewidth=1.8, linestyle="solid")
     left.plot(*best, "*", color="black", markersize=14)
     left.plot(*path[-1], "o", color="black", markerfacecolor="white", markersize=7)
+    name_mark(left, "start", path[0], (5, 4))
+    name_mark(left, "best", best, (8, -6))
     ticks = np.log([0.05, 0.2, 1, 4])
     left.set_xticks(ticks, ["0.05", "0.2", "1", "4"])
     left.set_yticks(ticks, ["0.05", "0.2", "1", "4"])
@@ -423,7 +417,8 @@ def tiny_network(slopes: Tensor) -> Diagram:
     for name, place in places.items():
         box(axes, (*place, 44, 34), [name])
     for (name, place), colour in zip(outputs.items(), (BLUE, VERMILLION), strict=True):
-        box(axes, (*place, 74, 34), [f"w · {name}"], facecolor="white", edgecolor=colour)
+        text = f"w{name[1]} · {name}"
+        box(axes, (*place, 74, 34), [text], facecolor="white", edgecolor=colour)
     write(axes, 122, 285, "shared: both losses", size=11, color="0.35")
     write(axes, 307, 285, "heads: one loss each", size=11, color="0.35")
     both = slopes.sum(0)
@@ -500,13 +495,74 @@ def gaps(table: Footsteps) -> Picture:
     axes.imshow(shown, cmap="gray", vmin=0, vmax=1, aspect="auto", interpolation="nearest")
     names = [table.counters[int(k)] for k in late]
     axes.set_yticks(range(4), [*names, f"the other {len(order) - 3}"])
-    axes.set_xticks([0, 13, 26, 39, 51], ["Jan", "Apr", "Jul", "Oct", "Dec"])
+    months = np.arange("2022-01", "2023-02", dtype="datetime64[M]").astype("datetime64[D]")
+    starts = (months - months[0]).astype(float) / 7 - 0.5  # the first week lies around 0
+    middles = (starts[:-1] + starts[1:]) / 2
+    short = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"]
+    axes.set_xticks(middles, short)
+    axes.tick_params(axis="x", length=0)
     for row in (0.5, 1.5, 2.5):
         axes.axhline(row, color="white", linewidth=3, linestyle="solid")
-    label(axes, "week of 2022", "", "dark where they counted")
+    label(axes, "2022", "", "dark where they counted")
     parts = [f"{table.counters[int(k)]} {float(weeks[int(k)].mean()):.0%}" for k in late]
     says = f"Hours counted in 2022: {'; '.join(parts)}; the others {float(rest.mean()):.0%}."
     return Picture(figure, says)
+
+
+ARMS = {  # arm of the study -> its name in the picture: what was learned, and how
+    "raw sum": "counts, raw sum",
+    "standardised": "counts, standardised sum",
+    "raw sum, SGD": "counts, raw sum, SGD",
+    "standardised, SGD": "counts, standardised, SGD",
+    "learned noise": "counts, learned noise",
+    "Poisson": "counts, Poisson loss",
+    "alone": "counts, a network each",
+    "linear": "counts, linear models",
+    "logged sum": "logs, sum",
+    "logged, standardised": "logs, standardised sum",
+    "logged, alone": "logs, a network each",
+    "logged, linear": "logs, linear models",
+}
+
+
+def measured(rows: Sequence[Mapping[str, Any]], what: str) -> dict[str, Tensor]:
+    """Give what the study measured of each arm, in the order of the picture: [draws, counters]."""
+    return {arm: torch.tensor([r[what] for r in rows if r["arm"] == arm]) for arm in ARMS}
+
+
+def gap(ours: Tensor, theirs: Tensor) -> Interval:
+    """Give by how many percent errors [draws, counters] are larger, and the interval over draws."""
+    percent = 100 * (ours / theirs - 1).mean(1)
+    return paired_interval(percent, torch.zeros_like(percent))
+
+
+def compared(errors: Mapping[str, Mapping[str, Tensor]], reference: str) -> Picture:
+    """Draw by how many percent each arm's error is above that of one of them.
+
+    Args:
+        errors: unit -> arm -> errors [draws, counters].
+        reference: the arm at the dashed line.
+    """
+    figure, panels = new_figure(2, height=4.6)
+    says = []
+    for left, axes, (unit, arms) in zip((0.29, 0.67), panels, errors.items(), strict=True):
+        bottom, height = axes.get_position().y0, axes.get_position().height
+        axes.set_position((left, bottom, 0.31, height))
+        axes.set_yticks(range(len(ARMS)), list(ARMS.values()) if axes is panels[0] else [])
+        axes.set_ylim(len(ARMS) - 0.5, -0.5)
+        axes.axvline(0, color=GREY, linewidth=1.6, linestyle="dashed")
+        said = []
+        for row, (arm, values) in enumerate(arms.items()):
+            if arm == reference:
+                axes.plot(0, row, "D", color="black", markersize=8)
+                continue
+            found = gap(values, arms[reference])
+            inside = "white" if ARMS[arm].startswith("logs") else "black"
+            whisker(axes, row, found, across=True, color="black", mfc=inside)
+            said.append(f"{ARMS[arm]} {found.mean:+.0f}")
+        label(axes, "error above reference (%)", "", f"judged in {unit}")
+        says.append(f"Judged in {unit}, in percent: {'; '.join(said)}.")
+    return Picture(figure, f"Errors against {ARMS[reference]}. {' '.join(says)}")
 
 
 def who_pays(
@@ -531,8 +587,7 @@ def who_pays(
         clear = interval.low > 0 or interval.high < 0
         worse, better = worse + (interval.low > 0), better + (interval.high < 0)
         colour = VERMILLION if interval.low > 0 else BLUE if clear else "0.55"
-        error = [[interval.mean - interval.low], [interval.high - interval.mean]]
-        axes.errorbar(place, interval.mean, error, fmt="o", color=colour, capsize=3, markersize=6)
+        whisker(axes, place, interval, color=colour)
     axes.set_xticks([0, len(order) - 1], [f"quietest\n{ends[0]}", f"busiest\n{ends[1]}"])
     axes.get_xticklabels()[0].set_ha("left")
     axes.get_xticklabels()[1].set_ha("right")

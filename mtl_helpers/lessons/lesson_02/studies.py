@@ -27,6 +27,7 @@ class Arm(NamedTuple):
         learn_noise: whether the weights are learned as noise.
         alone: whether each counter has a network of its own.
         optimizer: "AdamW" or "SGD".
+        poisson: whether the output is the log of the expected count, and the loss that of Poisson.
     """
 
     target: str = "count"
@@ -34,6 +35,7 @@ class Arm(NamedTuple):
     learn_noise: bool = False
     alone: bool = False
     optimizer: str = "AdamW"
+    poisson: bool = False
 
 
 ARMS = {
@@ -45,6 +47,8 @@ ARMS = {
     "alone": Arm(own_scale=True, alone=True),
     "logged sum": Arm("log"),
     "logged, standardised": Arm("log", own_scale=True),
+    "logged, alone": Arm("log", own_scale=True, alone=True),
+    "Poisson": Arm(poisson=True),
 }
 LINEAR = {"linear": "count", "logged, linear": "log"}  # ridge regression for each counter alone
 
@@ -102,6 +106,7 @@ def fit(
     steps: int,
     learn_noise: bool = False,
     optimizer: str = "AdamW",
+    poisson: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor]:
     """Train S networks side by side, each on all of its rows at once.
 
@@ -116,6 +121,8 @@ def fit(
         steps: how many; the learning rate falls to 0 along a straight line.
         learn_noise: minimise sum_k L_k / (2 sigma_k²) + log sigma_k, not sum_k L_k.
         optimizer: "AdamW" or "SGD".
+        poisson: weights [S, K] of the Poisson losses exp(f) - y f of outputs f, instead of the
+            squared errors.
 
     Returns:
         The parameters and sigma [S, K].
@@ -130,8 +137,10 @@ def fit(
     for step in range(steps):
         for group in stepper.param_groups:
             group["lr"] = lr * (1 - step / steps)
-        errors = torch.where(there, outputs_of(parameters, inputs) - safe, 0.0)
-        losses = errors.square().sum(1) / count  # [S, K]
+        said = outputs_of(parameters, inputs)
+        each = (said - safe).square() if poisson is None else said.exp() - safe * said
+        losses = torch.where(there, each, 0.0).sum(1) / count  # [S, K]
+        losses = losses if poisson is None else losses * poisson
         if learn_noise:
             losses = losses / (2 * torch.exp(2 * log_sigma)) + log_sigma
         stepper.zero_grad()
@@ -166,22 +175,23 @@ class Trained(NamedTuple):
         parameters: of the networks.
         sigma: learned noise [S, K], in the scaled unit.
         scale: of the targets.
-        alone: whether each counter has a network of its own.
+        arm: how they were trained.
     """
 
     parameters: list[Tensor]
     sigma: Tensor
     scale: Scale
-    alone: bool
+    arm: Arm
 
     def predict(self, place: int, inputs: Tensor) -> Tensor:
         """What the networks of seed number ``place`` say: [N, D] -> [N, K], in the old unit."""
         scale = Scale(*(part[place] for part in self.scale))
         tasks = scale.shift.shape[-1]
-        if self.alone:
+        if self.arm.alone:
             own = [p[place * tasks : (place + 1) * tasks] for p in self.parameters]
             return scale.undo(outputs_of(own, inputs.expand(tasks, -1, -1))[..., 0].T)
-        return scale.undo(outputs_of([p[place] for p in self.parameters], inputs))
+        outputs = outputs_of([p[place] for p in self.parameters], inputs)
+        return scale.undo(outputs.exp() if self.arm.poisson else outputs)
 
 
 def train(
@@ -191,6 +201,8 @@ def train(
     inputs = torch.stack([part.train.inputs for part in data])
     targets = torch.stack([columns(part.train) for part in data])
     scale = Scale.of(targets, arm.own_scale)
+    if arm.poisson:  # an output of 0 is then each counter's mean
+        scale = Scale(torch.zeros_like(scale.shift), scale.shift)
     scaled, tasks = scale.apply(targets), targets.shape[2]
     heads, numbers = tasks, list(seeds)
     if arm.alone:  # rows come counter by counter
@@ -200,7 +212,9 @@ def train(
     drawn = [first_parameters(n, inputs.shape[2], units, heads) for n in numbers]
     start = [torch.stack(parts) for parts in zip(*drawn, strict=True)]
     own = {"learn_noise": arm.learn_noise, "optimizer": arm.optimizer}
-    return Trained(*fit(inputs, scaled, start, **own, **how), scale, arm.alone)
+    means = scale.factor[:, 0]  # y / mean instead of y: the loss is then the mean times smaller
+    own["poisson"] = means / means.mean(1, keepdim=True) if arm.poisson else None
+    return Trained(*fit(inputs, scaled, start, **own, **how), scale, arm)
 
 
 def _own_rows(targets: Tensor) -> Tensor:
@@ -232,9 +246,11 @@ def who_is_heard(configuration: Configuration, seeds: Sequence[int]) -> list[dic
 
     Returns:
         One row per arm and seed, with a number per counter: the relative test error in ``people``
-        and in ``logs`` (a guess below zero people counts as zero there), the ``spread`` of the
-        training labels, the noise ``sigma`` that was learned (in people), and the RMSE ``trained``
-        and ``tested`` in the target's own unit; besides, what was tuned.
+        and in ``logs`` (a guess below zero people counts as zero there); the latter again where no
+        guess goes below the counter's smallest training label, ``floored``; the part of the squared
+        error in logs that guesses ``below`` zero make; the ``spread`` of the training labels, the
+        noise ``sigma`` that was learned (in people), and the RMSE ``trained`` and ``tested`` in the
+        target's own unit; besides, what was tuned.
     """
     rows = []
     for name in configuration["arms"]:
@@ -250,13 +266,19 @@ def who_is_heard(configuration: Configuration, seeds: Sequence[int]) -> list[dic
 def _row(name: str, seed: int, data: Splits, said: Sequence[Tensor], **more: Any) -> dict[str, Any]:
     (trained, tested), test = said, columns(data.test)
     logged = name.startswith("logged")
+    smallest = columns(data.train).nan_to_num(math.inf).amin(0)
     people = map(torch.expm1, (tested, test)) if logged else (tested, test)
-    logs = (tested, test) if logged else (torch.log1p(v.clamp(min=0)) for v in (tested, test))
+    logs = [tested, test, tested.maximum(smallest)]
+    logs = logs if logged else [torch.log1p(v.clamp(min=0)) for v in logs]
+    squares = (logs[0] - logs[1]).square()
+    below = torch.where(tested < 0, squares, 0.0).nansum(0) / squares.nansum(0)
     return {
         "arm": name,
         "seed": seed,
         "people": _rounded(relative_error(*people)),
-        "logs": _rounded(relative_error(*logs)),
+        "logs": _rounded(relative_error(logs[0], logs[1])),
+        "floored": _rounded(relative_error(logs[2], logs[1])),
+        "below": _rounded(below),
         "spread": _rounded(spread(columns(data.train))),
         "trained": _rounded(rmse(trained, columns(data.train))),
         "tested": _rounded(rmse(tested, test)),
@@ -319,8 +341,8 @@ HEARD = {
     "arms": [*ARMS, *LINEAR],
     "hours": 50,
     "units": 64,
-    "rates": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
-    "decays": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
+    "rates": [0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0],
+    "decays": [0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
     "steps": 300,
     "strengths": [0.1, 0.3, 1.0, 3.0, 10.0, 30.0],
     "tuning_seeds": [100, 101, 102],

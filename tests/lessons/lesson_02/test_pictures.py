@@ -65,9 +65,24 @@ def test_two_bowls_come_to_rest_where_the_pulls_cancel(tasks, weight):
 
 def test_two_bowls_draw_an_arrow_for_each_pull_and_one_for_their_sum(tasks):
     draw = pictures.two_bowls(tasks)
-    arrows = [len(draw(weight, 0).figure.axes[0].texts) for weight in (0.0, 0.5, 1.0)]
-    assert arrows == [2, 3, 2]
-    assert len(draw(0.5, 60).figure.axes[0].texts) == 2  # at rest there is no sum left
+
+    def arrows(weight, steps):
+        texts = draw(weight, steps).figure.axes[0].texts
+        return sum(text.arrow_patch is not None for text in texts)
+
+    assert [arrows(weight, 0) for weight in (0.0, 0.5, 1.0)] == [2, 3, 2]
+    assert arrows(0.5, 60) == 2  # at rest there is no sum left
+
+
+def test_the_marks_of_two_bowls_are_named(tasks):
+    draw = pictures.two_bowls(tasks)
+
+    def names(steps):
+        return {t.get_text() for axes in draw(0.5, steps).figure.axes for t in axes.texts} - {""}
+
+    always = {"task_1", "task_2", "lowest sum", "all that weights can reach"}
+    assert names(0) == {*always, "now", "sum"}
+    assert names(60) == {*always, "start"}
 
 
 def test_the_front_of_two_bowls_runs_from_one_favourite_to_the_other(tasks, bowls):
@@ -175,3 +190,24 @@ def test_who_pays_and_noise_found():
     assert not cut_off(picture.figure) and "clearly smaller for 7" in picture.says
     found = pictures.noise_found(50 * theirs, 50 * theirs, 100 * theirs)
     assert not cut_off(found.figure) and "1.00 on the training labels, 0.50" in found.says
+
+
+def test_the_arms_are_compared_with_one_of_them():
+    rng = torch.Generator().manual_seed(0)
+    base = torch.rand(10, 20, generator=rng, dtype=torch.float64) + 1
+    rows = [
+        {"arm": arm, "people": (base[seed] * (1 + 0.01 * k)).tolist()}
+        for k, arm in enumerate(
+            ["standardised", *[a for a in pictures.ARMS if a != "standardised"]]
+        )
+        for seed in range(10)
+    ]
+    people = pictures.measured(rows, "people")
+    assert list(people) == list(pictures.ARMS) and people["alone"].shape == (10, 20)
+    assert pictures.gap(people["raw sum"], people["standardised"]).mean == pytest.approx(1)
+    picture = pictures.compared({"people": people, "logs": people}, "standardised")
+    assert not cut_off(picture.figure)
+    assert "counts, raw sum +1; counts, raw sum, SGD +2" in picture.says
+    for axes in picture.figure.axes:
+        diamond = next(line for line in axes.lines if line.get_marker() == "D")
+        assert diamond.get_xydata().tolist() == [[0, 1]]  # the second row, on the line

@@ -23,7 +23,7 @@ def test_scales_go_there_and_back():
         assert (spread.std() < 1e-9) == own
 
 
-@pytest.mark.parametrize("name", ["raw sum", "standardised", "learned noise", "alone"])
+@pytest.mark.parametrize("name", ["raw sum", "standardised", "learned noise", "alone", "Poisson"])
 def test_networks_side_by_side_learn_as_if_alone(name):
     how = {"lr": 0.03, "decay": 0.3, "steps": 5}
     both = study.train(study.ARMS[name], rows([3, 4]), [3, 4], 6, **how)
@@ -58,4 +58,42 @@ def test_the_best_constant_has_relative_error_one():
     guess = targets.nanmean(0).expand_as(targets)
     torch.testing.assert_close(
         study.relative_error(guess, targets), torch.ones(2, dtype=torch.float64)
+    )
+
+
+def test_the_poisson_arm_minimises_the_poisson_loss_of_the_counts():
+    data = rows([0])
+    nets = study.train(study.ARMS["Poisson"], data, [0], 4, lr=0.0, decay=0.0, steps=1)
+    train = data[0].train
+    inputs, counts = train.inputs, study.columns(train)
+    start = [p.clone() for p in study.first_parameters(0, inputs.shape[1], 4, 20)]
+    f = study.outputs_of([p.requires_grad_() for p in start], inputs)
+    means = counts.nanmean(0)
+    torch.testing.assert_close(nets.predict(0, inputs), (f.exp() * means).detach())
+    there = ~counts.isnan()
+    loss = torch.nn.functional.poisson_nll_loss(
+        f + means.log(), counts.nan_to_num(), reduction="none"
+    )
+    ((loss * there).sum(0) / there.sum(0)).sum().div(means.mean()).backward()
+    moved, _ = study.fit(
+        inputs[None], (counts / means)[None], [p.detach()[None] for p in start],
+        lr=1.0, decay=0.0, steps=1, optimizer="SGD", poisson=(means / means.mean())[None],
+    )  # fmt: skip
+    for now, before in zip(moved, start, strict=True):
+        torch.testing.assert_close(before.detach() - now[0], before.grad)
+
+
+def test_what_guesses_below_zero_make_of_the_error_in_logs():
+    data = rows([0])[0]
+    right = study.columns(data.test).nan_to_num(1.0)
+    smallest = study.columns(data.train).nan_to_num(float("inf")).amin(0)
+    low = right.clone()
+    low[0] = -5.0
+    row = study._row("standardised", 0, data, [study.columns(data.train), low])
+    seen = ~study.columns(data.test)[0].isnan() & (right[0] > 0)
+    assert all(part == 1 for part, there in zip(row["below"], seen.tolist(), strict=True) if there)
+    raised = low.maximum(smallest).log1p()
+    wanted = study.relative_error(raised, study.columns(data.test).log1p())
+    torch.testing.assert_close(
+        torch.tensor(row["floored"], dtype=torch.float64), wanted, rtol=1e-3, atol=1e-3
     )
