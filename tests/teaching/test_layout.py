@@ -31,9 +31,9 @@ NEEDS_CASE_STUDY = "lessons.lesson_10"  # the only lesson that may import the ap
 # Lines of code: without docstrings, comments and blank lines, which explain.
 LIMITS = {"core": 3300, "case_study": 2300}
 DATA_SOURCE = 250  # each file of datasets/
-# A lesson's folder, in two parts: what it shows (checks and pictures), and the experiments behind its
-# records, which prove and are read by few. What each of its deeper notebooks adds to either part: two
-# exercises on average, whose checks say why an answer is wrong, take most of it.
+# A lesson's folder, in two parts: what it shows (checks and pictures), and the experiments behind
+# its records, which prove and are read by few. DEEPER: what a deeper notebook adds to either part:
+# two exercises on average, whose checks say why an answer is wrong, take most of it.
 SHOWN, EXPERIMENTS, DEEPER = 1000, 600, 150
 EXPERIMENT_FILES = {"studies", "deeper_studies", "corners", "few_and_many", "streets"}
 # Lessons not rewritten yet: what they had when the limit was set. Rewriting one drops its line.
