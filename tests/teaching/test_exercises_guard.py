@@ -22,6 +22,14 @@ from mtl_helpers.teaching.exercises import core as exercises_core
 from mtl_helpers.teaching.exercises.guard import Surroundings
 
 
+@pytest.fixture(autouse=True)
+def interrupts_arrive():
+    """A shell starts a job in the background with interrupts ignored; these tests send some."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def total(monkeypatch):
     monkeypatch.setattr(exercises_core, "_REGISTRY", {})

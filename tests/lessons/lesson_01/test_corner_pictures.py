@@ -55,7 +55,7 @@ def test_a_typical_day_compares_both_arms_with_the_truth(raw):
     truth = {k: v.clone() for k, v in raw.test.targets.items()}
     said = {"separate": {k: v + 1.0 for k, v in truth.items()}, "shared": truth}
     picture = pictures.typical_day(raw.test, said)(CORNER, "Friday")
-    assert "separate network is off by 1.0, that of the common one by 0.0" in picture.says
+    assert "separate network is off by 1.0, that of the shared one by 0.0" in picture.says
     lines = picture.figure.axes[0].lines
     hours, weekdays = pictures.hour_and_weekday(raw.test.inputs)
     noon = torch.from_numpy((weekdays == 4) & (hours == 12))
@@ -98,7 +98,7 @@ def test_the_contest_draws_each_kind_separate_and_shared():
     (axes,) = picture.figure.axes
     dots = [group.lines[0] for group in axes.containers]
     assert [dot.get_color() for dot in dots] == [
-        pictures.SEPARATE, pictures.TOGETHER, pictures.TOGETHER,
+        pictures.SEPARATE, pictures.SHARED, pictures.SHARED,
     ]  # fmt: skip
     assert [t.get_text() for t in axes.get_yticklabels()] == list(kinds)
     assert not cut_off(picture.figure)

@@ -179,8 +179,8 @@ def test_checks_accept_another_right_way():
     assert check.present_only(present_only).status == "right"
 
     def by_position(trunk, heads, inputs):
-        names, z = list(inputs), trunk(torch.cat(list(inputs.values())))
-        first = len(inputs[names[0]])
-        return {names[0]: heads[names[0]](z[:first]), names[1]: heads[names[1]](z[first:])}
+        sizes = [len(x) for x in inputs.values()]
+        parts = trunk(torch.cat(list(inputs.values()))).split(sizes)
+        return {name: heads[name](parts[i]) for i, name in enumerate(inputs)}
 
     assert check.one_pass(by_position).status == "right"
