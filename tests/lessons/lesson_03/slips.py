@@ -1,5 +1,8 @@
 """Wrong answers of lesson 03, and a part of what each must be told."""
 
+import runpy
+from pathlib import Path
+
 COUNT = """
 def split_parameters(widths, outputs, shared):
     layers = [(a + {bias}) * b for a, b in zip(widths, widths[1:])]
@@ -62,66 +65,6 @@ HEAD_OF = {"a": "classification", "b": "segmentation", "c": "detection", "d": "k
 def heads(**changes):
     return f"heads = { ({**HEAD_OF, **changes})!r}"
 
-
-MAP = """
-def make_net():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4))
-            self.head = {head}
-
-        def forward(self, x):
-            z = self.body(x)
-            return {result}
-
-    return Net()
-"""
-TWO = """
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.kind, self.size = nn.Linear(16, 4), nn.Linear({size}, 1)
-
-    def forward(self, z):
-        kind = self.kind(z)
-        return {{"kind": kind, "size": {result}}}
-
-
-def make_model():
-    return Net()
-"""
-ANY = """
-def make_net():
-    return nn.Sequential(
-        {first}nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        {pool}nn.Flatten(), {head},
-    )
-"""
-CUT = """
-class Cut(nn.Module):
-    def forward(self, x):
-        {rows}
-        return x[:, :, {part}, {part}]
-
-"""
-
-
-def cut(part, rows=""):
-    first = CUT.format(part=part, rows=rows)
-    return first + ANY.format(first="Cut(), ", pool="", head="nn.Linear(8 * 14 * 14, 5)")
-
-
-AGE = "def age_loss(output, ages):\n    return "
-SCORE = "def age_score(output, ages):\n    return "
-HITS = """
-def accuracy_over(batches):
-    hits = [(scores.argmax(1) == labels).double() for scores, labels in batches]
-    return {value}
-"""
-MEAN = "def mean_over(batches):\n    return "
-DEVICE = "def on_device(model, x, y, device):\n    return "
 
 SLIPS = {
     "03.1": [
@@ -220,81 +163,5 @@ SLIPS = {
         (heads(d="segmentation"), "a map a joint"),
         (heads(b="pixels"), "b: choose one"),
     ],
-    "03.11": [
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)"), "must give [2, 5]"),
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)[:, 0, 0]"), "never reach"),
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z).mean((1, 2))"), "rows of four"),
-        (MAP.format(head="nn.Linear(8, 5)", result="self.head(z.flatten(1))"), "now it crashes"),
-        (MAP.format(head="nn.Linear(16, 5)", result="self.head(z.flatten(2)).mean(1)"),
-         "the channels in another order"),
-        (MAP.format(head="nn.Linear(16, 5)", result="self.head(z[:, :1].flatten(1))"),
-         "7 of 8 channels never reach"),
-        ("def make_net():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), "
-         "nn.Linear(48, 5))", "the convolution is gone"),
-    ],
-    "03.12": [
-        (TWO.format(size=4, result="self.size(kind)"), "one head reads what the other wrote"),
-        (TWO.format(size=4, result="self.size(kind.detach())"), "still moves with"),
-        (TWO.format(size=16, result="self.size(kind)"), "does not run"),
-        (TWO.format(size=16, result="torch.ones(6, 1)"), "nothing learns from the loss of 'size'"),
-        (TWO.format(size=16, result="self.kind(z)[:, :1]"), "a step on one task's loss moves both"),
-        (TWO.format(size=16, result="wide[:, 4:]")
-         .replace("nn.Linear(16, 4)", "nn.Linear(16, 5)")
-         .replace("kind = self.kind(z)", "wide = self.kind(z)\n        kind = wide[:, :4]"),
-         "one layer holds both heads"),
-        (TWO.format(size=16, result="self.size(torch.zeros_like(z))"), "reads 0 of the 16"),
-        (TWO.format(size=4, result="self.size(z[:, :4])"), "reads 4 of the 16"),
-        (TWO.format(size=16, result="self.size(z)[:, 0]"), "shape [6, 1]"),
-    ],
-    "03.13": [
-        (ANY.format(first="", pool="", head="nn.Linear(8 * 16 * 16, 5)"), "It fits [32] only"),
-        (ANY.format(first="", pool="", head="nn.Linear(8 * 14 * 14, 5)"), "It fits [28] only"),
-        (cut(":28"), "the edge at the bottom, right"),
-        (cut("-28:"), "the edge at the top, left"),
-        (cut("a:a + 28", "a = (x.shape[-1] - 28) // 2"), "the top, bottom, left, right"),
-        ("class Near(nn.Module):\n    def forward(self, x):\n"
-         "        return F.interpolate(x, size=28)\n\n"
-         + ANY.format(first="Near(), ", pool="", head="nn.Linear(8 * 14 * 14, 5)"),
-         "of the pixels"),
-        (ANY.format(first="", pool="nn.AdaptiveAvgPool2d(7), ", head="nn.Linear(8 * 49, 4)"),
-         "must give [2, 5]"),
-    ],
-    "03.14": [
-        (AGE + "F.mse_loss(output[:, 0], ages.long().double())", "whole years"),
-        (AGE + "F.mse_loss(output[:, 0], ages.round())", "you round"),
-        (AGE + "((output - ages) ** 2).mean()", "every output meets every age"),
-        (AGE + "F.mse_loss(output[:, 0].long().double(), ages)", "stops the gradient"),
-        (AGE + "F.mse_loss(output[:, 0].long().double(), ages.long().double())",
-         "nothing is mended yet"),
-        (AGE + "F.mse_loss(output[:, 0].detach(), ages)", "no gradient flows"),
-    ],
-    "03.15": [
-        (SCORE + "(output.argmax(1) == ages).double().mean()", "accuracy by argmax"),
-        (SCORE + "(output - ages).abs().mean()", "[B, B]"),
-        (SCORE + "((output[:, 0] - ages) ** 2).mean()", "mean squared error"),
-        (SCORE + "(output[:, 0].round() == ages.round()).double().mean()", "classes of ages"),
-    ],
-    "03.16": [
-        (HITS.format(value="sum(h.mean() for h in hits) / len(hits)"), "batches' accuracies"),
-        (HITS.format(value="sum(h.sum() for h in hits)"), "the number of hits"),
-        (HITS.format(value="sum(h.sum() for h in hits) / len(hits)"), "number of batches"),
-        (HITS.format(value="sum(hits) / len(hits)"), "your function raised"),
-    ],
-    "03.17": [
-        (MEAN + "sum(b.mean() for b in batches) / len(batches)", "the mean of the batches' means"),
-        (MEAN + "torch.cat(batches[:-1]).mean()", "dropped the short batch"),
-        (MEAN + "torch.cat(batches).sum()", "that is the sum"),
-        (MEAN + "torch.cat(batches).sum() / (len(batches) * len(batches[0]))", "the first"),
-    ],
-    "03.18": [
-        (DEVICE + "model, x.to(device), y.to(device)", "the model is left off"),
-        ("def on_device(model, x, y, device):\n    model.to(device)\n    x.to(device)\n"
-         "    y.to(device)\n    return model, x, y", "x is where it was"),
-        (DEVICE + "model.to(device), x.to(device), y", "y is where it was"),
-        ("def on_device(model, x, y, device):\n    model[0].to(device)\n"
-         "    return model, x.to(device), y.to(device)", "only a part"),
-        (DEVICE + "model.to(device), x.to(device), x.to(device)", "mixed up"),
-        (DEVICE + "nn.Sequential(*model[:1]).to(device), x.to(device), y.to(device)",
-         "another model"),
-    ],
 }  # fmt: skip
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
