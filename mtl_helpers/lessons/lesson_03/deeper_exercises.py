@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mtl_helpers.teaching.exercises.answers import compare, draws, same
+from mtl_helpers.teaching.exercises.answers import AnswerError, compare, draws, said_yes, same, show
 from mtl_helpers.teaching.exercises.core import exercise
 from mtl_helpers.teaching.exercises.testers import (
     each_example_counts,
@@ -500,3 +500,329 @@ def _misplaced(
     if moved is not model:
         return "that is another model: an optimiser made for the first one would not train it."
     return None
+
+
+# --------------------------------------------------------------------------- gates and stitches
+
+
+@exercise(
+    "03.19",
+    "The other tasks' fraction",
+    kind="fill one line",
+    difficulty=2,
+    minutes=4,
+    right="0 is a network of one's own, and a negative weight is a weight too.",
+)
+def foreign(answer: Callable[..., Any]) -> str | None:
+    """Check ``foreign(stitch)``: [K, K] -> [K], the fraction of each row off the diagonal."""
+
+    def right(stitch: Tensor) -> Tensor:
+        weight = stitch.abs()
+        return 1 - weight.diagonal() / weight.sum(1)
+
+    small = torch.tensor([[0.6, 0.2], [-0.3, 0.9]], dtype=F64)
+    found = compare(
+        answer,
+        right,
+        [(small,), *draws(lambda g: (torch.randn(3, 3, generator=g, dtype=F64),))],
+        slips={
+            "a negative weight takes part as well: use absolute values.": (
+                lambda a: 1 - a.diagonal() / a.sum(1)
+            ),
+            "that is the task's own fraction; asked for is the rest.": lambda a: 1 - right(a),
+            "you added up columns: row k says what task k goes on with.": lambda a: right(a.T),
+            "those are the weights off the diagonal; divide by the sum of the row.": (
+                lambda a: a.abs().sum(1) - a.abs().diagonal()
+            ),
+            "you divided by the task's own weight: divide by the sum of the whole row.": (
+                lambda a: a.abs().sum(1) / a.abs().diagonal() - 1
+            ),
+        },
+    )
+    return found or inputs_left_alone(answer, (small,))
+
+
+@exercise(
+    "03.20",
+    "What two gates have in common",
+    kind="fill one line",
+    difficulty=2,
+    minutes=4,
+    right="example by example: two gates with the same mean may never agree.",
+)
+def common_part(answer: Callable[..., Any]) -> str | None:
+    """Check ``common_part(first, second)``: two gates [B, E] -> a number from 0 to 1."""
+
+    def right(first: Tensor, second: Tensor) -> Tensor:
+        return torch.minimum(first, second).sum(1).mean()
+
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
+        return tuple(torch.randn(2, 5, 3, generator=g, dtype=F64).softmax(2))
+
+    small = torch.tensor([[[1.0, 0.0], [0.0, 1.0]], [[0.0, 1.0], [0.5, 0.5]]], dtype=F64)
+    found = compare(
+        answer,
+        right,
+        [tuple(small), *draws(case)],
+        slips={
+            "you took the mean over the examples first: gates that differ for every example can "
+            "have the same mean. Compare example by example.": (
+                lambda a, b: torch.minimum(a.mean(0), b.mean(0)).sum()
+            ),
+            "add up over the experts, and take the mean over the examples only.": (
+                lambda a, b: torch.minimum(a, b).mean()
+            ),
+            "that is the sum over the examples; take their mean.": (
+                lambda a, b: torch.minimum(a, b).sum()
+            ),
+            "that is one number per example; take their mean.": (
+                lambda a, b: torch.minimum(a, b).sum(1)
+            ),
+            "you took the larger of the two weights; what both give is the smaller one.": (
+                lambda a, b: torch.maximum(a, b).sum(1).mean()
+            ),
+            "you multiplied the weights: two equal gates would then have less than 1 in common.": (
+                lambda a, b: (a * b).sum(1).mean()
+            ),
+        },
+    )
+    return found or inputs_left_alone(answer, tuple(small))
+
+
+REACHES = {
+    "a": (
+        False,
+        "CGC has one level: the gate of `conversion` mixes its own experts and the shared ones",
+    ),
+    "b": (True, "every gate mixes the shared experts"),
+    "c": (
+        True,
+        "below the last level a gate mixes *all* experts for the shared ones above, and those "
+        "serve `conversion`",
+    ),
+    "d": (False, "behind the last level there is no shared gate: these serve `click` alone"),
+    "e": (False, "a tower is the end of one task's way"),
+}
+
+
+@exercise(
+    "03.21",
+    "Whose loss reaches which expert?",
+    kind="tell apart",
+    difficulty=2,
+    minutes=4,
+    right="only the last level of PLE is truly a task's own.",
+)
+def reaches(answers: Any) -> str | None:
+    """Check {question: "yes" or "no"}: does the loss of ``conversion`` reach this part?"""
+    if not isinstance(answers, Mapping) or set(answers) != set(REACHES):
+        return f"give 'yes' or 'no' for each of {', '.join(REACHES)}."
+    for letter, (truth, why) in REACHES.items():
+        said = said_yes(answers[letter])
+        if said is None:
+            return f"{letter}: give 'yes' or 'no'; found {show(answers[letter])}."
+        if said != truth:
+            return f"{letter} is {'yes' if truth else 'no'}: {why}."
+    return None
+
+
+# --------------------------------------------------------------------------------------- probes
+
+
+@exercise(
+    "03.22",
+    "A linear probe",
+    kind="build",
+    difficulty=2,
+    minutes=7,
+    right="fitted on the training examples, judged on others: what a line can read.",
+)
+def probe(answer: Callable[..., Any]) -> str | None:
+    """Check ``probe(z, y, z_test, y_test)``: [N, F], [N], [M, F], [M] -> RMSE on the test part."""
+
+    def fit(z: Tensor, y: Tensor) -> Tensor:
+        return torch.linalg.lstsq(z, y[:, None]).solution
+
+    def one(z: Tensor) -> Tensor:
+        return torch.cat([z, torch.ones_like(z[:, :1])], 1)
+
+    def error(z: Tensor, weights: Tensor, y: Tensor) -> Tensor:
+        return ((z @ weights)[:, 0] - y).square().mean().sqrt()
+
+    def right(z: Tensor, y: Tensor, z_test: Tensor, y_test: Tensor) -> Tensor:
+        return error(one(z_test), fit(one(z), y), y_test)
+
+    def case(g: torch.Generator) -> tuple[Tensor, ...]:
+        z, z_test = (torch.randn(n, 3, generator=g, dtype=F64) + 1 for n in (20, 12))
+        w = torch.randn(3, generator=g, dtype=F64)
+        y, y_test = (x @ w + 2 + 0.3 * torch.randn(len(x), generator=g) for x in (z, z_test))
+        return z, y, z_test, y_test
+
+    found = compare(
+        answer,
+        right,
+        draws(case, 6),
+        slips={
+            "the intercept is missing: put a column of ones next to the features.": (
+                lambda z, y, a, b: error(a, fit(z, y), b)
+            ),
+            "you measured on the training examples: the weights were made to fit those.": (
+                lambda z, y, a, b: error(one(z), fit(one(z), y), y)
+            ),
+            "you fitted on the test examples: the probe may only learn from `z` and `y`.": (
+                lambda z, y, a, b: error(one(a), fit(one(a), b), b)
+            ),
+            "that is the mean squared error: take its root.": (
+                lambda z, y, a, b: right(z, y, a, b) ** 2
+            ),
+            "you compared [M, 1] with [M]: they became [M, M]. Take the column first.": (
+                lambda z, y, a, b: (one(a) @ fit(one(z), y) - b).square().mean().sqrt()
+            ),
+        },
+        tol=1e-5,
+    )
+    return found or inputs_left_alone(answer, draws(case, 1)[0])
+
+
+COMPARISONS = {
+    "a": ("random", "layers that learnt nothing mix the input, too"),
+    "b": ("both", "only a layer that task 2 has trained as well shows what is possible"),
+    "c": ("input", "a line can read the input without any network"),
+}
+
+
+@exercise(
+    "03.23",
+    "Compared with what?",
+    kind="tell apart",
+    difficulty=2,
+    minutes=4,
+    right="a number alone says nothing: each claim has the comparison that could refute it.",
+)
+def compare_with(answers: Any) -> str | None:
+    """Check {claim: the probe to compare with, "input", "random" or "both"}."""
+    if not isinstance(answers, Mapping) or set(answers) != set(COMPARISONS):
+        return f"give one comparison for each of {', '.join(COMPARISONS)}."
+    words = {word for word, _ in COMPARISONS.values()}
+    for letter, (word, why) in COMPARISONS.items():
+        found = answers[letter]
+        said = found.strip().casefold() if isinstance(found, str) else found
+        if not isinstance(said, str) or said not in words:
+            return f"{letter}: {show(found)} is none of {', '.join(sorted(words))}."
+        if said != word:
+            return f"{letter}: comparing with {said!r} cannot refute it. Think of this: {why}."
+    return None
+
+
+# ------------------------------------------------------------------------- trunks from the shelf
+
+
+@exercise(
+    "03.26",
+    "The deepest cut",
+    kind="fill one step",
+    difficulty=1,
+    minutes=4,
+    right="the head that needs the finest map decides how deep all can share.",
+)
+def deepest_cut(answer: Callable[..., Any]) -> str | None:
+    """Check ``deepest_cut(sides, wanted)``: {stage: pixels of one side of its map}, in order."""
+
+    def fitting(sides: Mapping[str, int], wanted: int) -> list[str]:
+        return [name for name, side in sides.items() if side >= wanted]
+
+    def case(g: torch.Generator) -> tuple[dict[str, int], int]:
+        first = 16 * int(torch.randint(1, 5, (1,), generator=g))
+        sides = [first, first, first // 2, first // 4, first // 4, first // 8]
+        names = [f"stage {letter}" for letter in "cabfed"]
+        wanted = sides[2 + int(torch.randint(4, (1,), generator=g))]
+        less = int(torch.randint(2, (1,), generator=g))
+        return dict(zip(names, sides, strict=True)), wanted - less
+
+    small = {"conv1": 32, "layer1": 16, "layer2": 8, "layer3": 4}
+    found = compare(
+        answer,
+        lambda sides, wanted: fitting(sides, wanted)[-1],
+        [(small, 8), (small, 5), ({"a": 9, "b": 7, "c": 7, "d": 2}, 7), *draws(case)],
+        slips={
+            "that is the first one; share as deep as you can.": (
+                lambda sides, wanted: fitting(sides, wanted)[0]
+            ),
+            "that is one stage too deep: its map is too small.": (
+                lambda sides, wanted: [*sides][min(len(fitting(sides, wanted)), len(sides) - 1)]
+            ),
+            "a map of exactly the wanted size is large enough.": (
+                lambda sides, wanted: [name for name, side in sides.items() if side > wanted][-1]
+            ),
+            "stages with maps of one size: take the last of them, not the first.": (
+                lambda sides, wanted: min(fitting(sides, wanted), key=lambda name: sides[name])
+            ),
+            "that is the side of its map; asked for is the name.": (
+                lambda sides, wanted: sides[fitting(sides, wanted)[-1]]
+            ),
+        },
+    )
+    return found or inputs_left_alone(answer, (small, 8))
+
+
+@exercise(
+    "03.27",
+    "The frozen trunk that moved",
+    kind="bug hunt",
+    difficulty=2,
+    minutes=6,
+    right="requires_grad keeps parameters; eval keeps the running averages; a trunk needs both.",
+)
+def prepare(answer: Callable[..., Any]) -> str | None:
+    """Check ``prepare(model)``, called before each step: nothing of ``model.trunk`` moves."""
+    torch.manual_seed(0)
+    convolution = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4))
+    trunk = nn.Sequential(convolution, nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    head = nn.Sequential(nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 2))
+    holder = _Parts(trunk, head).to(F64)
+    optimizer = torch.optim.SGD(holder.parameters(), lr=0.1)
+    rng, modes = torch.Generator().manual_seed(0), []
+
+    def steps() -> None:
+        for _ in range(2):
+            holder.train()
+            answer(holder)
+            modes.append([m.training for m in holder.head.modules()])
+            optimizer.zero_grad()
+            x = 1 + torch.randn(8, 1, 6, 6, generator=rng, dtype=F64)
+            loss = holder(x).square().sum()
+            if not loss.requires_grad:
+                raise AnswerError("after it nothing can learn at all: only the trunk stays.")
+            loss.backward()
+            optimizer.step()
+
+    before = {name: value.clone() for name, value in holder.state_dict().items()}
+    steps()
+    moved = [n for n, v in holder.state_dict().items() if not torch.equal(v, before[n])]
+    names = {name for name, _ in holder.named_parameters()}
+    own = [name for name in moved if name.startswith("trunk")]
+    if weights := [name for name in own if name in names]:
+        return f"the optimiser still moves `{weights[0]}`: switch off its requires_grad."
+    if own:
+        return (
+            f"the trunk's parameters stay, and `{own[0]}` moves: in training mode batch norm "
+            "updates its running averages at every batch. The trunk needs eval()."
+        )
+    if not all(map(all, modes)):
+        return "the head is in eval(): its dropout and its batch norm no longer train."
+    if not any(name.startswith("head.2") for name in moved):
+        return "the head does not learn any more: only the trunk shall stay."
+    if any(p.requires_grad for p in holder.trunk.parameters()):
+        return "the trunk stays, but it still asks for gradients: switch off its requires_grad."
+    return None
+
+
+class _Parts(nn.Module):
+    """A trunk and a head."""
+
+    def __init__(self, trunk: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.trunk, self.head = trunk, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.trunk(x))

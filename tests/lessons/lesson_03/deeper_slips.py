@@ -60,6 +60,32 @@ def accuracy_over(batches):
 MEAN = "def mean_over(batches):\n    return "
 DEVICE = "def on_device(model, x, y, device):\n    return "
 
+FOREIGN = "def foreign(stitch):\n    return "
+COMMON = "def common_part(first, second):\n    return "
+REACHES = {"a": "no", "b": "yes", "c": "yes", "d": "no", "e": "no"}
+
+
+def reaches(**changes):
+    return f"reaches = { ({**REACHES, **changes})!r}"
+
+
+PROBE = """
+def probe(z, y, z_test, y_test):
+    one = lambda f: torch.cat([f, torch.ones(len(f), 1)], 1)
+    weights = torch.linalg.lstsq({fit}, {to}[:, None]).solution
+    return {result}
+"""
+RMSE = "((one(z_test) @ weights)[:, 0] - y_test).square().mean().sqrt()"
+DEEPEST = (
+    "def deepest_cut(sides, wanted):\n    fits = [n for n, s in sides.items() if s >= wanted]\n"
+)
+PREPARE = "def prepare(model):\n    model.train()\n"
+
+
+def probe(fit="one(z)", to="y", result=RMSE):
+    return PROBE.format(fit=fit, to=to, result=result)
+
+
 SLIPS = {
     "03.11": [
         (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)"), "must give [2, 5]"),
@@ -154,5 +180,59 @@ SLIPS = {
          "x has other numbers"),
         (DEVICE + "nn.Sequential(*model[:1]).to(device), x.to(device), y.to(device)",
          "another model"),
+    ],
+    "03.19": [
+        (FOREIGN + "1 - stitch.diagonal() / stitch.sum(1)", "a negative weight"),
+        (FOREIGN + "stitch.abs().diagonal() / stitch.abs().sum(1)", "the task's own fraction"),
+        (FOREIGN + "1 - stitch.abs().diagonal() / stitch.abs().sum(0)", "you added up columns"),
+        (FOREIGN + "stitch.abs().sum(1) - stitch.abs().diagonal()", "divide by the sum of the row"),
+        (FOREIGN + "stitch.abs().sum(1) / stitch.abs().diagonal() - 1", "own weight"),
+        (FOREIGN + "1 - stitch.abs_().diagonal() / stitch.sum(1)", "belongs to the caller"),
+    ],
+    "03.20": [
+        (COMMON + "torch.minimum(first.mean(0), second.mean(0)).sum()", "example by example"),
+        (COMMON + "torch.minimum(first, second).mean()", "add up over the experts"),
+        (COMMON + "torch.minimum(first, second).sum()", "the sum over the examples"),
+        (COMMON + "torch.minimum(first, second).sum(1)", "one number per example"),
+        (COMMON + "torch.maximum(first, second).sum(1).mean()", "the smaller one"),
+        (COMMON + "(first * second).sum(1).mean()", "you multiplied"),
+    ],
+    "03.21": [
+        (reaches(a="yes"), "CGC has one level"),
+        (reaches(b="no"), "b is yes"),
+        (reaches(c="no"), "mixes *all* experts"),
+        (reaches(d="yes"), "no shared gate"),
+        (reaches(e="maybe"), "'maybe'"),
+    ],
+    "03.22": [
+        (probe(fit="z", result=RMSE.replace("one(z_test)", "z_test")), "the intercept is missing"),
+        (probe(result="((one(z) @ weights)[:, 0] - y).square().mean().sqrt()"),
+         "you measured on the training examples"),
+        (probe(fit="one(z_test)", to="y_test"), "you fitted on the test examples"),
+        (probe(result=RMSE.replace(".sqrt()", "")), "take its root"),
+        (probe(result="((one(z_test) @ weights) - y_test).square().mean().sqrt()"), "[M, M]"),
+    ],
+    "03.23": [
+        ('compare_with = {"a": "input", "b": "both", "c": "random"}', "mix the input, too"),
+        ('compare_with = {"a": "random", "b": "input", "c": "both"}', "what is possible"),
+        ('compare_with = {"a": "random", "b": "both", "c": "random"}', "without any network"),
+        ('compare_with = {"a": "noise", "b": "both", "c": "input"}', "'noise' is none of"),
+    ],
+    "03.26": [
+        (DEEPEST + "    return fits[0]", "that is the first one"),
+        (DEEPEST + "    return [*sides][min(len(fits), len(sides) - 1)]", "one stage too deep"),
+        (DEEPEST + "    return [n for n in fits if sides[n] > wanted][-1]", "exactly the wanted"),
+        (DEEPEST + "    return min(fits, key=lambda name: sides[name])", "take the last of them"),
+        (DEEPEST + "    return sides[fits[-1]]", "asked for is the name"),
+    ],
+    "03.27": [
+        (PREPARE + "    model.trunk.requires_grad_(False)\n    return model", "running averages"),
+        (PREPARE + "    model.trunk.eval()\n    return model", "switch off its requires_grad"),
+        (PREPARE + "    model.eval()\n    model.trunk.requires_grad_(False)\n    return model",
+         "the head is in eval()"),
+        (PREPARE + "    model.trunk.eval()\n    model.requires_grad_(False)\n    return model",
+         "nothing can learn"),
+        (PREPARE + "    model.trunk.eval()\n    model.trunk.requires_grad_(False)\n"
+         "    model.head[2].requires_grad_(False)\n    return model", "the head does not learn"),
     ],
 }  # fmt: skip

@@ -4,9 +4,16 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from sklearn.linear_model import LinearRegression
+from sklearn.metrics import root_mean_squared_error
 from torch import nn
 
 from mtl_helpers.lessons.lesson_03 import deeper_exercises as check
+
+
+def by_sklearn(z, y, z_test, y_test):
+    found = LinearRegression().fit(z, y).predict(z_test)
+    return root_mean_squared_error(y_test, found)
 
 
 def picture_head(*layers):
@@ -50,6 +57,16 @@ def by_loop(batches):
     return np.mean(found)
 
 
+def foreign_by_loop(stitch):
+    rows = [[abs(value) for value in row] for row in stitch.tolist()]
+    return [(sum(row) - row[k]) / sum(row) for k, row in enumerate(rows)]
+
+
+def foreign_by_numpy(stitch):
+    weight = np.abs(stitch.numpy())
+    return (weight * (1 - np.eye(len(weight)))).sum(1) / weight.sum(1)
+
+
 @pytest.mark.parametrize(
     ("ask", "answer"),
     [
@@ -67,6 +84,18 @@ def by_loop(batches):
         (check.accuracy_over, by_loop),
         (check.mean_over, lambda b: np.concatenate([x.numpy() for x in b]).mean()),
         (check.on_device, lambda m, x, y, d: [v.to(d) for v in (m, x, y)]),
+        (check.foreign, foreign_by_loop),
+        (check.foreign, foreign_by_numpy),
+        (check.common_part, lambda a, b: 1 - (a - b).abs().sum(1).mean() / 2),
+        (check.probe, by_sklearn),
+        (
+            check.deepest_cut,
+            lambda sides, wanted: max(
+                (name for name in sides if sides[name] >= wanted), key=list(sides).index
+            ),
+        ),
+        (check.prepare, lambda model: (model.trunk.requires_grad_(False).eval(), model)[1]),
+        (check.reaches, {"a": False, "b": True, "c": 1, "d": 0, "e": "No"}),
     ],
 )
 def test_right_answers_are_right(ask, answer):
