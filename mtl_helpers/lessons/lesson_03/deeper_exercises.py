@@ -714,6 +714,114 @@ def compare_with(answers: Any) -> str | None:
     return None
 
 
+# --------------------------------------------------------------------------- pulls and masks
+
+
+@exercise(
+    "03.24",
+    "A rubber band",
+    kind="fill one line",
+    difficulty=2,
+    minutes=5,
+    right="0 ties nothing, and a strong band makes one network of two.",
+)
+def pull(answer: Callable[..., Any]) -> str | None:
+    """Check ``pull(first, second, strength)``: two lists of weights -> the penalty, a scalar."""
+
+    def right(first: list[Tensor], second: list[Tensor], strength: float) -> Tensor:
+        return strength * sum((a - b).square().sum() for a, b in zip(first, second, strict=True))
+
+    def case(g: torch.Generator) -> tuple[list[Tensor], list[Tensor], float]:
+        shapes = ((3, 2), (3,), (1, 3))
+        one, other = ([torch.randn(s, generator=g, dtype=F64) for s in shapes] for _ in range(2))
+        return one, other, 0.5
+
+    def flat(parts: list[Tensor]) -> Tensor:
+        return torch.cat([part.flatten() for part in parts])
+
+    small = [torch.tensor([1.0, 2.0], dtype=F64)], [torch.tensor([3.0, 2.0], dtype=F64)], 0.1
+    found = compare(
+        answer,
+        right,
+        [small, *draws(case)],
+        slips={
+            "that is the distance; the penalty takes its square.": (
+                lambda a, b, c: c * (flat(a) - flat(b)).norm()
+            ),
+            "you took means: add up over all weights.": (
+                lambda a, b, c: c * sum((p - q).square().mean() for p, q in zip(a, b, strict=True))
+            ),
+            "the strength is missing.": lambda a, b, c: right(a, b, 1.0),
+            "only the last pair of layers counts: add up over all of them.": (
+                lambda a, b, c: c * (a[-1] - b[-1]).square().sum()
+            ),
+            "differences of opposite signs cancel: square each of them.": (
+                lambda a, b, c: c * (flat(a) - flat(b)).sum() ** 2
+            ),
+            "that pulls each network to zero, and not towards the other.": (
+                lambda a, b, c: c * (flat(a).square().sum() + flat(b).square().sum())
+            ),
+        },
+    )
+    if found:
+        return found
+
+    def of_first(a: Tensor, b: Tensor) -> Any:
+        return answer([a], [b], 0.1)
+
+    return gradient_reaches(of_first, (small[0][0], small[1][0])) or inputs_left_alone(
+        answer, small
+    )
+
+
+@exercise(
+    "03.25",
+    "Look through a mask",
+    kind="fill one step",
+    difficulty=2,
+    minutes=6,
+    right="a mask is made from the features that it looks at, for each task by weights of its own.",
+)
+def look(answer: Callable[..., Any]) -> str | None:
+    """Check ``look(features, weights, bias)``: [B, C, H, W], [C, C], [C] -> masked features."""
+
+    def scores(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        return torch.einsum("dc,bchw->bdhw", w, x) + b[:, None, None]
+
+    def right(features: Tensor, weights: Tensor, bias: Tensor) -> Tensor:
+        return scores(features, weights, bias).sigmoid() * features
+
+    def case(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        shapes = ((3, 4, 4, 4), (4, 4), (4,))
+        return tuple(torch.randn(shape, generator=g, dtype=F64) for shape in shapes)
+
+    inputs = draws(case, 1)[0]
+    found = compare(
+        answer,
+        right,
+        draws(case),
+        slips={
+            "that is the mask itself: multiply the features by it.": (
+                lambda x, w, b: scores(x, w, b).sigmoid()
+            ),
+            "the scores are no mask yet: a sigmoid brings them between 0 and 1.": (
+                lambda x, w, b: scores(x, w, b) * x
+            ),
+            "a softmax lets the channels compete; each has a mask of its own: use a sigmoid.": (
+                lambda x, w, b: scores(x, w, b).softmax(1) * x
+            ),
+            "the bias is missing.": lambda x, w, b: right(x, w, 0 * b),
+            "the weights are turned: row d of `weights` makes the mask of channel d.": (
+                lambda x, w, b: right(x, w.T, b)
+            ),
+            "the bias meets the last axis, the width: give it the shape [C, 1, 1].": (
+                lambda x, w, b: (torch.einsum("dc,bchw->bdhw", w, x) + b).sigmoid() * x
+            ),
+        },
+    )
+    return found or gradient_reaches(answer, inputs, right=right)
+
+
 # ------------------------------------------------------------------------- trunks from the shelf
 
 

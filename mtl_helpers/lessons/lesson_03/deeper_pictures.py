@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from mtl_helpers.metrics import mean_interval
+from mtl_helpers.metrics import Interval, mean_interval
 from mtl_helpers.teaching.figures import (
     BLACK,
     BLUE,
@@ -145,6 +145,62 @@ def probes(errors: Mapping[str, Tensor]) -> Picture:
     return Picture(figure, "; ".join(said) + ".")
 
 
+# --------------------------------------------------------------------------- how strong a pull
+
+
+def pulls(errors: Mapping[str, Mapping[str, Interval]]) -> Picture:
+    """Draw what each strength of a penalty changes, against two separate networks.
+
+    Args:
+        errors: for each problem and strength the paired difference in error from strength 0.
+    """
+    figure, axes = new_figure(width=7.4, height=3.9)
+    colours, said = (VERMILLION, GREEN, BLUE), []
+    for k, (name, found) in enumerate(errors.items()):
+        x = np.arange(len(found)) + 0.12 * (k - 1)
+        mean, low, high = (
+            np.array([getattr(i, e) for i in found.values()]) for e in ("mean", "low", "high")
+        )
+        axes.errorbar(
+            x, mean, yerr=[mean - low, high - mean], color=colours[k], marker="os^"[k],
+            linestyle="solid", linewidth=1.2, capsize=3, label=name,
+        )  # fmt: skip
+        said.append(f"{name}: " + ", ".join(f"{i.mean:+.3f}" for i in found.values()))
+    axes.axhline(0, color=BLACK, linewidth=1.4, linestyle="dashed")
+    axes.set_xticks(range(len(found)), list(found))
+    axes.yaxis.set_major_formatter("{x:+.2f}")
+    axes.set_yticks([-0.04, -0.02, 0, 0.02, 0.04])
+    axes.legend(loc="upper left", frameon=False, fontsize=11)
+    label(axes, "strength of the pull", "RMSE minus separate networks")
+    return Picture(figure, "; ".join(said) + ".")
+
+
+# -------------------------------------------------------------------------------------- masks
+
+
+def masks(images: Tensor, found: Mapping[str, Tensor]) -> Picture:
+    """Draw some images in the upper row, and below them each task's mask, white where it is open.
+
+    Args:
+        images: [N, H, W].
+        found: for each task its mask, mean over channels, 0 to 1, [N, H, W].
+    """
+    rows = {"image": images, **{f"mask of {name}": mask for name, mask in found.items()}}
+    figure, _ = new_figure(width=7.0, height=1.7 * len(rows))
+    figure.clear()
+    panels = figure.subplots(len(rows), len(images), squeeze=False)
+    for line, (name, values) in zip(panels, rows.items(), strict=True):
+        low, high = (-1.5, 1.5) if name == "image" else (0, 1)
+        for axes, value in zip(line, values, strict=True):
+            axes.imshow(value.tolist(), cmap="gray", vmin=low, vmax=high)
+            axes.set_xticks([])
+            axes.set_yticks([])
+        line[0].set_ylabel(name, fontsize=12)
+    figure.tight_layout()
+    said = (f"{name} {float(mask.mean()):.1f}" for name, mask in found.items())
+    return Picture(figure, f"{len(images)} images; mean of the masks: {', '.join(said)}.")
+
+
 # ------------------------------------------------------------------------- trunks from the shelf
 
 
@@ -172,7 +228,7 @@ def cuts(found: Mapping[str, Mapping[str, Sequence[float]]]) -> Picture:
         row = ", ".join(f"{p:.2f}/{w:.2f}" for p, w in fractions)
         said.append(f"{name}: {row}")
     panels[0].text(0.1, 0.75, "work", color=BLUE, fontsize=12)
-    panels[0].text(2.4, 0.06, "parameters", color=VERMILLION, fontsize=12)
+    panels[0].text(2.55, 0.0, "parameters", color=VERMILLION, fontsize=12)
     panels[0].set_ylabel("fraction up to the cut", fontsize=12)
     figure.tight_layout()
     return Picture(figure, "Parameters/work up to each cut. " + "; ".join(said) + ".")

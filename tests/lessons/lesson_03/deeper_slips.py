@@ -86,6 +86,12 @@ def probe(fit="one(z)", to="y", result=RMSE):
     return PROBE.format(fit=fit, to=to, result=result)
 
 
+PULL = "def pull(first, second, strength):\n    return "
+LOOK = """
+def look(features, weights, bias):
+    scores = torch.einsum("dc,bchw->bdhw", weights, features) + bias[:, None, None]
+    return """
+
 SLIPS = {
     "03.11": [
         (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)"), "must give [2, 5]"),
@@ -217,6 +223,27 @@ SLIPS = {
         ('compare_with = {"a": "random", "b": "input", "c": "both"}', "what is possible"),
         ('compare_with = {"a": "random", "b": "both", "c": "random"}', "without any network"),
         ('compare_with = {"a": "noise", "b": "both", "c": "input"}', "'noise' is none of"),
+    ],
+    "03.24": [
+        (PULL + "strength * sum((a - b).square().sum() for a, b in zip(first, second)) ** 0.5",
+         "takes its square"),
+        (PULL + "strength * sum((a - b).square().mean() for a, b in zip(first, second))", "means"),
+        (PULL + "sum((a - b).square().sum() for a, b in zip(first, second))",
+         "the strength is missing"),
+        (PULL + "strength * (first[-1] - second[-1]).square().sum()", "the last pair"),
+        (PULL + "strength * sum((a - b).sum() for a, b in zip(first, second)) ** 2",
+         "opposite signs cancel"),
+        (PULL + "strength * sum((a - b).detach().square().sum() for a, b in zip(first, second))",
+         "detach() cut it off"),
+    ],
+    "03.25": [
+        (LOOK + "scores.sigmoid()", "that is the mask itself"),
+        (LOOK + "scores * features", "no mask yet"),
+        (LOOK + "scores.softmax(1) * features", "the channels compete"),
+        (LOOK.replace(" + bias[:, None, None]", "") + "scores.sigmoid() * features",
+         "the bias is missing"),
+        (LOOK.replace('"dc,', '"cd,') + "scores.sigmoid() * features", "the weights are turned"),
+        (LOOK + "scores.sigmoid().detach() * features", "a part of the calculation is detached"),
     ],
     "03.26": [
         (DEEPEST + "    return fits[0]", "that is the first one"),
