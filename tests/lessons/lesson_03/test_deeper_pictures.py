@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from mtl_helpers.lessons.lesson_03 import deeper_pictures as pictures
+from mtl_helpers.metrics import mean_interval
 from mtl_helpers.teaching.figures import cut_off
 
 
@@ -48,8 +49,19 @@ def test_probes_say_the_means_at_each_place():
 
 
 def test_cuts_are_fractions_of_the_last_one():
-    picture = pictures.cuts({"small": {"a": (8, 4, 10, 300), "b": (4, 8, 40, 400)}} | {
-        name: {"a": (8, 4, 1, 1), "b": (4, 8, 2, 4)} for name in ("two", "three")
-    })  # fmt: skip
-    assert "small: 0.25/0.75, 1.00/1.00" in picture.says
+    stages = {str(k): (16 - 3 * k, 4, 10 * k, 100 * k) for k in range(1, 5)}
+    stages["5"] = (1, 8, 100, 400)
+    picture = pictures.cuts(dict.fromkeys(("small", "middle", "large"), stages))
+    assert "small: 0.10/0.25, 0.20/0.50, 0.30/0.75, 0.40/1.00, 1.00/1.00" in picture.says
+    assert not cut_off(picture.figure)
+
+
+def test_masks_and_pulls_say_their_numbers():
+    images = torch.zeros(2, 4, 4)
+    picture = pictures.masks(images, {"bright": images + 0.3, "dark": images + 0.6})
+    assert picture.says == "2 images; mean of the masks: bright 0.3, dark 0.6."
+    assert not cut_off(picture.figure)
+    found = {"0.1": mean_interval([-0.03, -0.01]), "1": mean_interval([0.02, 0.04])}
+    picture = pictures.pulls({"near": found, "far": found})
+    assert picture.says == "near: -0.020, +0.030; far: -0.020, +0.030."
     assert not cut_off(picture.figure)
