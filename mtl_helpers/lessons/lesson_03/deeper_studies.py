@@ -286,7 +286,6 @@ STUDIES = [
                 "problems": ["part at 3"],
                 "starts": ["random"],
                 "rates": [1],
-                "steps": 50,
             },
             0.05,
             seeds=[0],
@@ -301,7 +300,7 @@ STUDIES = [
         seeds=range(36),
         keys=("depth", "strength", "seed"),
         sample=Sample(
-            {**SOFT, "depths": [3], "strengths": [None], "learning_rates": [0.01]},
+            {**SOFT, "depths": [3], "strengths": [None], "learning_rates": [0.003]},
             0.05,
             seeds=[0, 1],
         ),
