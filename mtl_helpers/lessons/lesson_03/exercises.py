@@ -2,27 +2,493 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mtl_helpers.lessons.lesson_03.deeper_exercises import *  # noqa: F403  (03.11 and up)
+from mtl_helpers.metrics import mean_interval, paired_interval
 from mtl_helpers.teaching.exercises.answers import (
     NotAttemptedError,
-    as_numbers,
     compare,
     draws,
     is_empty,
-    said_yes,
+    not_a_function,
     same,
+    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import leaves_of, nodes_of
+from mtl_helpers.teaching.exercises.testers import (
+    each_example_counts,
+    gradient_reaches,
+    inputs_left_alone,
+    layers_stay,
+    leaves_of,
+    parameters_learn,
+)
 
 F64 = torch.float64
+
+
+def _calls(modules: Iterable[nn.Module]) -> dict[int, int]:
+    """Count, by id, how often modules run from now on."""
+    counts: dict[int, int] = {}
+
+    def ran(module: nn.Module, *_: Any) -> None:
+        counts[id(module)] += 1
+
+    for module in modules:
+        counts[id(module)] = 0
+        module.register_forward_hook(ran)
+    return counts
+
+
+# ------------------------------------------------------------------------------ the split
+
+
+@exercise(
+    "03.1",
+    "Split where you like",
+    kind="build",
+    difficulty=2,
+    minutes=7,
+    right="one shared part that runs once, and for each task its own copy of the rest and a head.",
+)
+def split_network(answer: Callable[..., Any]) -> str | None:
+    """Check ``split_network(widths, names, shared)``: a module, [B, D] -> {name: [B, 1]}."""
+    if message := not_a_function(answer):
+        return message
+    for widths, names, shared in (
+        ([3, 4, 5], ["a", "b"], 1),
+        ([3, 4, 5], ["a", "b"], 0),
+        ([3, 4, 5], ["a", "b", "c"], 2),
+        ([11, 6, 6, 7], ["K Road", "Queen Street"], 2),
+    ):
+        network = answer(widths, list(names), shared)
+        if is_empty(network):
+            raise NotAttemptedError
+        if not isinstance(network, nn.Module):
+            return f"give a network, an nn.Module; found {show(network)}."
+        if message := _split(network.to(F64), widths, names, shared):
+            return f"split_network({widths}, {names}, {shared}): {message}"
+    return None
+
+
+def _split(
+    network: nn.Module, widths: Sequence[int], names: Sequence[str], shared: int
+) -> str | None:
+    """Say what is wrong with one network of exercise 03.1."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(9, widths[0], generator=rng, dtype=F64)
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    counts = _calls(linear)
+    found = network(x)
+    runs = dict(counts)
+    if not isinstance(found, Mapping) or set(found) != set(names):
+        return f"it must give a dictionary with one output for each of {list(names)}."
+    if wrong := [name for name in names if tuple(found[name].shape) != (9, 1)]:
+        shape = list(found[wrong[0]].shape)
+        return f"9 examples must give the shape [9, 1] for each task; found {shape}."
+    if not all(found[name].requires_grad for name in names):
+        return "no gradient flows: leave out detach and no_grad."
+    if message := layers_stay(network, (x,)):
+        return message
+    if again := [module for module in linear if runs[id(module)] > 1]:
+        count = runs[id(again[0])]
+        return (
+            f"a shared layer runs {count} times in one pass: run the shared part once, and keep "
+            "its features."
+        )
+    if message := parameters_learn(network, (x,)) or each_example_counts(network, x):
+        return message
+    reached = {name: set(leaves_of(found[name])) for name in names}
+    common = set.intersection(*reached.values())
+    sizes = {id(p): p.numel() for p in network.parameters()}
+    wanted = sum((a + 1) * b for a, b in list(pairwise(widths))[:shared])
+    held = sum(sizes[key] for key in common)
+    if held != wanted:
+        return (
+            f"{held} parameters are reached by the losses of all tasks; the first {shared} layers "
+            f"hold {wanted}. "
+            + ("Give each task a copy of its own of the later layers." if held > wanted
+               else "Make the first layers once, for all tasks.")
+        )  # fmt: skip
+    rest = sum((a + 1) * b for a, b in list(pairwise(widths))[shared:]) + widths[-1] + 1
+    for name in names:
+        own = sum(sizes[key] for key in reached[name] - common)
+        if own != rest:
+            return (
+                f"task {name!r} has {own} parameters of its own; its copy of the later layers and "
+                f"its head hold {rest}."
+            )
+    with torch.no_grad():
+        bent = network(x[:4] + x[4:8]), network(0 * x[:4]), network(x[:4]), network(x[4:8])
+    first = names[0]
+    bend = bent[0][first] + bent[1][first] - bent[2][first] - bent[3][first]
+    if float(bend.abs().max()) < 1e-6:
+        return "the network is linear: each layer is followed by a ReLU (`layers` has it)."
+    return None
+
+
+@exercise(
+    "03.2",
+    "What a split costs",
+    kind="fill one step",
+    difficulty=1,
+    minutes=3,
+    right="the shared layers count once, what comes after the split once per task.",
+)
+def split_parameters(answer: Callable[..., Any]) -> str | None:
+    """Check ``split_parameters(widths, outputs, shared)``: parameters of a network cut in two."""
+
+    def right(widths: Sequence[int], outputs: Sequence[int], shared: int) -> int:
+        return general(widths, outputs, shared)
+
+    def general(widths: Sequence[int], outputs: Sequence[int], shared: int, kind: str = "") -> int:
+        bias = 0 if kind == "bias" else 1
+        layers = [(a + bias) * b for a, b in pairwise(widths)]
+        heads = [(widths[-1] + bias) * n for n in outputs]
+        first = sum(layers[:shared]) * (len(outputs) if kind == "each" else 1)
+        rest = sum(layers[shared:]) * (1 if kind == "once" else len(outputs))
+        if kind == "turned":
+            first, rest = sum(layers[:shared]) * len(outputs), sum(layers[shared:])
+        return first + rest + (0 if kind == "heads" else sum(heads))
+
+    def slip(kind: str) -> Callable[..., int]:
+        return lambda widths, outputs, shared: general(widths, outputs, shared, kind)
+
+    def case(g: torch.Generator) -> tuple[list[int], list[int], int]:
+        widths = torch.randint(2, 9, (5,), generator=g).tolist()
+        outputs = torch.randint(1, 6, (3,), generator=g).tolist()
+        return widths, outputs, int(torch.randint(0, 5, (), generator=g))
+
+    return compare(
+        answer,
+        right,
+        [([3, 4, 2], [1, 5], 1), ([3, 4, 2], [1, 5], 0), ([3, 4, 2], [1, 5], 2), *draws(case)],
+        slips={
+            "you left out the biases: a linear layer from a to b numbers has (a + 1) b of them.": (
+                slip("bias")
+            ),
+            "you left out the heads: each task has a last layer of its own.": slip("heads"),
+            "you counted the layers after the split once; every task has its own copy.": (
+                slip("once")
+            ),
+            "you counted the shared layers once for every task; sharing is that they count once.": (
+                slip("each")
+            ),
+            "you took the shared layers for the own ones: the first `shared` layers count once.": (
+                slip("turned")
+            ),
+        },
+    )
+
+
+# ------------------------------------------------------------------------- stitches, mixtures
+
+
+@exercise(
+    "03.3",
+    "One cross-stitch unit",
+    kind="build",
+    difficulty=2,
+    minutes=4,
+    right="row k of the stitch says what task k goes on with; the identity leaves all apart.",
+)
+def cross_stitch(answer: Callable[..., Any]) -> str | None:
+    """Check ``cross_stitch(features, stitch)``: [K, B, F], [K, K] -> [K, B, F]."""
+
+    def right(features: Tensor, stitch: Tensor) -> Tensor:
+        return torch.einsum("kj,jbf->kbf", stitch, features)
+
+    def case(k: int, b: int, f: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
+        return lambda g: (
+            torch.randn(k, b, f, generator=g, dtype=F64),
+            torch.rand(k, k, generator=g, dtype=F64),
+        )
+
+    small = (
+        torch.tensor([[[1.0, 2.0]], [[10.0, 20.0]]], dtype=F64),
+        torch.tensor([[0.9, 0.1], [0.3, 0.7]], dtype=F64),
+    )
+    drawn = [*draws(case(2, 3, 4)), *draws(case(3, 3, 3), 2), *draws(case(4, 2, 5), 2)]
+    wrong = compare(
+        answer,
+        right,
+        [small, *drawn],
+        slips={
+            "rows and columns are exchanged: row k says what task k goes on with.": (
+                lambda x, a: right(x, a.T)
+            ),
+            "you put a softmax on the stitch: here its numbers are used as they are.": (
+                lambda x, a: right(x, a.softmax(1))
+            ),
+            "you divided each row by its sum: a stitch need not add up to 1.": (
+                lambda x, a: right(x, a / a.sum(1, keepdim=True))
+            ),
+            "you kept only the diagonal: nothing crosses to another task.": (
+                lambda x, a: a.diagonal()[:, None, None] * x
+            ),
+            "that is the sum over the columns for every task; the stitch weighs them.": (
+                lambda x, a: x.sum(0, keepdim=True).expand_as(x)
+            ),
+            "you multiplied number by number; each task needs a sum over all columns.": (
+                lambda x, a: a.sum(1)[:, None, None] * x
+            ),
+        },
+    )
+    return (
+        wrong
+        or gradient_reaches(answer, drawn[0], right=right)
+        or inputs_left_alone(answer, drawn[0])
+    )
+
+
+@exercise(
+    "03.4",
+    "A mixture with its gates",
+    kind="build",
+    difficulty=3,
+    minutes=6,
+    right="each example has weights of its own, for each task; that is what a stitch cannot do.",
+)
+def mixture(answer: Callable[..., Any]) -> str | None:
+    """Check ``mixture(x, experts, gates)``: every task's features, {name: [B, F]}."""
+    if message := not_a_function(answer):
+        return message
+    for count, names, batch in ((3, ("a", "b"), 5), (2, ("a", "b", "c"), 2), (4, ("b", "a"), 4)):
+        torch.manual_seed(count)
+        experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.ReLU()) for _ in range(count)
+        )
+        gates = nn.ModuleDict({n: nn.Linear(3, count, bias=False, dtype=F64) for n in names})
+        with torch.no_grad():
+            for gate in gates.values():
+                gate.weight.mul_(4)
+        x = 2 * torch.randn(batch, 3, dtype=F64)
+        if message := _mixture(answer, x, experts, gates):
+            return f"with {count} experts, {len(names)} tasks and {batch} examples: {message}"
+    return None
+
+
+def _mixture(
+    answer: Callable[..., Any], x: Tensor, experts: nn.ModuleList, gates: nn.ModuleDict
+) -> str | None:
+    """Say what is wrong with one mixture."""
+    made = torch.stack([expert(x) for expert in experts])  # [E, B, F]
+    scores = {name: gate(x) for name, gate in gates.items()}
+
+    def mix(weights: Tensor) -> Tensor:
+        return torch.einsum("be,ebf->bf", weights, made)
+
+    counts = _calls([*experts, *gates.values()])
+    found = answer(x.clone(), experts, gates)
+    if is_empty(found):
+        raise NotAttemptedError
+    if not isinstance(found, Mapping) or set(found) != set(gates):
+        return "give a dictionary with the features of each name in `gates`."
+    runs = max(counts[id(expert)] for expert in experts)
+    slips = {
+        "the softmax runs over the examples (axis 0); the weights of one example must add up to 1 "
+        "over the experts (axis 1).": lambda n: mix(scores[n].softmax(0)),
+        "the softmax is missing: the weights are not positive, and do not add up to 1.": (
+            lambda n: mix(scores[n])
+        ),
+        "every example gets the mean weights of the batch; each has weights of its own.": (
+            lambda n: mix(scores[n].softmax(1).mean(0).expand_as(scores[n]))
+        ),
+        "you averaged over the experts; the weights already add up to 1.": (
+            lambda n: mix(scores[n].softmax(1)) / len(experts)
+        ),
+        "that is the plain mean of the experts: the gates are not used.": lambda n: made.mean(0),
+        "only the expert with the largest weight counts; a mixture adds up all of them.": (
+            lambda n: mix(nn.functional.one_hot(scores[n].argmax(1), len(experts)).to(F64))
+        ),
+    }
+    for name in gates:
+        if same(found[name], mix(scores[name].softmax(1))) is None:
+            continue
+        for message, slip in slips.items():
+            if all(same(found[n], slip(n)) is None for n in gates):
+                return message
+        other = next((n for n in gates if same(found[name], mix(scores[n].softmax(1))) is None), "")
+        if other:
+            return f"task {name!r} got the features of {other!r}: each task has a gate of its own."
+        off = same(found[name], mix(scores[name].softmax(1)))
+        return f"the features of task {name!r} are off: {off}."
+    if runs > 1:
+        return f"right numbers, but each expert runs {runs} times: run the experts once for all."
+    for name in gates:
+        if not isinstance(found[name], Tensor) or not found[name].requires_grad:
+            return f"the features of {name!r} have no gradient: leave out detach, no_grad, NumPy."
+        needed = {id(experts[0][0].weight): "the experts", id(gates[name].weight): "its gate"}
+        if cut := [what for key, what in needed.items() if key not in leaves_of(found[name])]:
+            return f"the numbers are right, but no gradient of task {name!r} reaches {cut[0]}."
+    return None
+
+
+@exercise(
+    "03.5",
+    "Is one trunk enough?",
+    kind="explain with numbers",
+    difficulty=2,
+    minutes=5,
+    right='"enough" needs the whole interval below the margin; that it contains zero says nothing.',
+)
+def verdict(answer: Callable[..., Any]) -> str | None:
+    """Check ``verdict(trunk, rival, margin)``: "enough", "not enough" or "open".
+
+    ``trunk`` and ``rival`` hold one error per seed, for the same seeds.
+    """
+
+    def judge(interval: Any, margin: float) -> str:
+        if interval.low > margin:
+            return "not enough"
+        return "enough" if interval.high < margin else "open"
+
+    def right(trunk: Any, rival: Any, margin: float) -> str:
+        return judge(paired_interval(trunk, rival), margin)
+
+    def by_zero(trunk: Any, rival: Any, margin: float) -> str:
+        interval = paired_interval(trunk, rival)
+        return "not enough" if interval.low > 0 else "enough"
+
+    def case(mean: float, noise: float, luck: float) -> Callable[[torch.Generator], tuple]:
+        def draw(g: torch.Generator) -> tuple[Tensor, Tensor, float]:
+            common = 0.5 + luck * torch.randn(8, generator=g, dtype=F64)
+            return common + mean + noise * torch.randn(8, generator=g, dtype=F64), common, 0.02
+
+        return draw
+
+    kinds = [(0.0, 0.002, 0.1), (0.1, 0.01, 0.1), (0.0, 0.1, 0.01), (0.012, 0.002, 0.1),
+             (-0.1, 0.01, 0.1), (0.05, 0.1, 0.01), (0.03, 0.002, 0.1)]  # fmt: skip
+    cases = [drawn for k, kind in enumerate(kinds) for drawn in draws(case(*kind), 2, seed=k)]
+    return compare(
+        answer,
+        right,
+        cases,
+        slips={
+            "an interval that contains zero does not show that one trunk is enough. "
+            '"enough" needs the whole interval below the margin.': by_zero,
+            "you look at the mean only; the whole interval must lie on one side of the margin.": (
+                lambda a, b, m: "not enough" if float(torch.mean(a - b)) > m else "enough"
+            ),
+            "the sign is turned: trunk minus rival is positive where the trunk is worse.": (
+                lambda a, b, m: right(b, a, m)
+            ),
+            "the seeds are the same for both: use the interval of the paired differences.": (
+                lambda a, b, m: judge(_unpaired(a, b), m)
+            ),
+            '"not enough" must lie beyond the margin, too: a smaller loss does not count.': (
+                lambda a, b, m: "not enough" if paired_interval(a, b).low > 0 else right(a, b, m)
+            ),
+            "zero is the border here; the margin is.": lambda a, b, m: right(a, b, 0.0),
+        },
+    )
+
+
+def _unpaired(ours: Any, theirs: Any) -> Any:
+    """Give the interval of a difference of means as if the seeds had nothing in common."""
+
+    class Wide:
+        pass
+
+    a, b = mean_interval(ours), mean_interval(theirs)
+    half = float(np.hypot(a.high - a.mean, b.high - b.mean))
+    wide = Wide()
+    wide.low, wide.high = a.mean - b.mean - half, a.mean - b.mean + half
+    return wide
+
+
+# ------------------------------------------------------------------------------ the adapter
+
+
+@exercise(
+    "03.6",
+    "An adapter for each task",
+    kind="build",
+    difficulty=2,
+    minutes=5,
+    right="before the first adapter all tasks see the same: run that stage once.",
+)
+def adapted(answer: Callable[..., Any]) -> str | None:
+    """Check ``adapted(x, stages, adapters)``: {name: [B, F]}; the first stage runs once."""
+    if message := not_a_function(answer):
+        return message
+    for depth, names in ((2, ("a", "b")), (3, ("a", "b", "c")), (1, ("b", "a"))):
+        torch.manual_seed(depth)
+        widths = [3, 4, 5, 4][: depth + 1]
+        stages = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b, dtype=F64), nn.Tanh()) for a, b in pairwise(widths)
+        )
+        pairs = {n: [(torch.randn(w, dtype=F64), torch.randn(w, dtype=F64)) for w in widths[1:]]
+                 for n in names}  # fmt: skip
+        x = torch.randn(6, 3, dtype=F64)
+        if message := _adapted(answer, x, stages, pairs):
+            return f"with {depth} stages and {len(names)} tasks: {message}"
+    return None
+
+
+def _adapted(
+    answer: Callable[..., Any], x: Tensor, stages: nn.ModuleList, pairs: dict[str, Any]
+) -> str | None:
+    """Say what is wrong with the adapted features."""
+
+    def by_hand(name: str, change: Callable[..., Tensor]) -> Tensor:
+        z = x
+        for stage, (gamma, beta) in zip(stages, pairs[name], strict=True):
+            z = change(stage(z), gamma, beta)
+        return z
+
+    expected = {name: by_hand(name, lambda z, g, b: g * z + b) for name in pairs}
+    slips = {
+        "you scaled and did not shift: beta is missing.": lambda z, g, b: g * z,
+        "you shifted first and scaled then; beta must not be multiplied by gamma.": (
+            lambda z, g, b: g * (z + b)
+        ),
+        "that scales by 1 + gamma; here gamma itself scales, and starts at 1.": (
+            lambda z, g, b: (1 + g) * z + b
+        ),
+        "that is the plain trunk: the adapters are not used.": lambda z, g, b: z,
+    }
+    wrong = {m: {n: by_hand(n, change) for n in pairs} for m, change in slips.items()}
+    plain = x
+    for stage in stages:
+        plain = stage(plain)
+    last = {n: pairs[n][-1][0] * plain + pairs[n][-1][1] for n in pairs}
+    wrong["only the last adapter is used; there is one after every stage."] = last
+    counts = _calls(stages)
+    given = {n: [(g.clone().requires_grad_(), b.clone()) for g, b in found]
+             for n, found in pairs.items()}  # fmt: skip
+    found = answer(x.clone(), stages, given)
+    if is_empty(found):
+        raise NotAttemptedError
+    if not isinstance(found, Mapping) or set(found) != set(pairs):
+        return "give a dictionary with the features of each name in `adapters`."
+    if off := next((t for n in pairs if (t := same(found[n], expected[n]))), None):
+        for message, features in wrong.items():
+            if all(same(found[n], features[n]) is None for n in pairs):
+                return message
+        return f"the features are off: {off}."
+    runs = counts[id(stages[0])]
+    if runs > 1:
+        return (
+            f"right numbers, but the first stage runs {runs} times. Before the first adapter every "
+            "task sees the same features: run it once."
+        )
+    for name in pairs:
+        if not isinstance(found[name], Tensor) or not found[name].requires_grad:
+            return f"the features of {name!r} have no gradient: leave out detach, no_grad, NumPy."
+        needed = [id(stages[0][0].weight), *(id(g) for g, _ in given[name])]
+        if any(key not in leaves_of(found[name]) for key in needed):
+            return f"the numbers are right, but a part of the way of {name!r} is detached."
+    return None
+
+
+# --------------------------------------------------------------------- three bugs, and heads
 
 
 class _Counting(nn.Module):
@@ -41,7 +507,7 @@ class _Counting(nn.Module):
 
 
 @exercise(
-    "03.1",
+    "03.7",
     "The trunk that ran twice",
     kind="bug hunt",
     difficulty=1,
@@ -79,248 +545,6 @@ def outputs_of_all(answer: Callable[..., Any]) -> str | None:
     return None
 
 
-@exercise(
-    "03.2",
-    "What a split costs",
-    kind="fill one step",
-    difficulty=1,
-    minutes=3,
-    right="the shared layers count once, what lies behind the split once a task.",
-)
-def split_parameters(answer: Callable[..., Any]) -> str | None:
-    """Check ``split_parameters(widths, outputs, shared)``: parameters of a network cut in two."""
-
-    def right(widths: Sequence[int], outputs: Sequence[int], shared: int) -> int:
-        return general(widths, outputs, shared)
-
-    def general(widths: Sequence[int], outputs: Sequence[int], shared: int, kind: str = "") -> int:
-        bias = 0 if kind == "bias" else 1
-        layers = [(a + bias) * b for a, b in pairwise(widths)]
-        heads = [(widths[-1] + bias) * n for n in outputs]
-        first = sum(layers[:shared]) * (len(outputs) if kind == "each" else 1)
-        rest = sum(layers[shared:]) * (1 if kind == "once" else len(outputs))
-        if kind == "turned":
-            first, rest = sum(layers[:shared]) * len(outputs), sum(layers[shared:])
-        return first + rest + (0 if kind == "heads" else sum(heads))
-
-    def slip(kind: str) -> Callable[..., int]:
-        return lambda widths, outputs, shared: general(widths, outputs, shared, kind)
-
-    def case(g: torch.Generator) -> tuple[list[int], list[int], int]:
-        widths = torch.randint(2, 9, (5,), generator=g).tolist()
-        outputs = torch.randint(1, 6, (3,), generator=g).tolist()
-        return widths, outputs, int(torch.randint(0, 5, (), generator=g))
-
-    return compare(
-        answer,
-        right,
-        [([3, 4, 2], [1, 5], 1), ([3, 4, 2], [1, 5], 0), ([3, 4, 2], [1, 5], 2), *draws(case)],
-        slips={
-            "you left out the biases: a linear layer from a to b numbers has (a + 1) b of them.": (
-                slip("bias")
-            ),
-            "you left out the heads: each task has a last layer of its own.": slip("heads"),
-            "you counted the layers behind the split once; every task has its own copy.": (
-                slip("once")
-            ),
-            "you counted the shared layers once for every task; sharing is that they count once.": (
-                slip("each")
-            ),
-            "you took the shared layers for the own ones: the first `shared` layers count once.": (
-                slip("turned")
-            ),
-        },
-    )
-
-
-@exercise(
-    "03.3",
-    "Read the split",
-    given=("table",),
-    kind="explain with numbers",
-    difficulty=2,
-    minutes=3,
-    right="the lowest mean finds a neighbourhood; how sure the order is, only the pairs can say.",
-)
-def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | None:
-    """Check the best split of each depth, and whether it surely beats everything and nothing.
-
-    Args:
-        answers: {depth: (split with the lowest mean, "yes" or "no")}; "yes" when the 95 % paired
-            interval of that split minus the fully shared network lies below 0.
-        table: {(depth, split): RMSE of every seed}.
-    """
-    from mtl_helpers.metrics import paired_interval
-
-    depths = sorted({depth for depth, _ in table})
-    splits = sorted({split for _, split in table})
-    if not isinstance(answers, Mapping) or set(answers) != set(depths):
-        return f"give an answer for each depth: {depths}."
-    for depth in depths:
-        best = min(splits, key=lambda split: float(table[depth, split].mean()))
-        if not isinstance(answers[depth], tuple | list) or len(answers[depth]) != 2:
-            return f"depth {depth}: give two things, the split and 'yes' or 'no'."
-        split, sure = answers[depth]
-        if same(split, best) is not None:
-            means = float(table[depth, best].mean())
-            if split in splits:
-                return (
-                    f"depth {depth}: the mean RMSE at split {split} is "
-                    f"{float(table[depth, split].mean()):.3f}, and another split has {means:.3f}."
-                )
-            return f"depth {depth}: there is no split {split!r}; there are {splits}."
-        if best == splits[-1]:
-            truth = False
-        else:
-            pair = paired_interval(table[depth, best], table[depth, splits[-1]])
-            truth = pair.high < 0
-        said = said_yes(sure)
-        if said is None:
-            return f"depth {depth}: the second thing is 'yes' or 'no'."
-        if said != truth:
-            if best == splits[-1]:
-                return f"depth {depth}: the best split is full sharing; it cannot beat itself."
-            return (
-                f"depth {depth}: the split is right; the paired difference from full sharing is "
-                f"{pair:.3f}. Does the interval lie below 0?"
-            )
-    return None
-
-
-@exercise(
-    "03.4",
-    "Three stitches",
-    kind="tweak and predict",
-    difficulty=1,
-    minutes=2,
-    right="the identity cuts the thread, equal rows make one network of two, and off-diagonal "
-    "ones swap.",
-)
-def three_stitches(answers: Any) -> str | None:
-    """Check three 2 x 2 stitches: separate, the same for both, swapped."""
-    wanted = {"separate", "same", "swapped"}
-    if not isinstance(answers, Mapping) or set(answers) != wanted:
-        return "give a stitch for each of 'separate', 'same' and 'swapped'."
-    if is_empty(answers):
-        raise NotAttemptedError
-    a = {name: as_numbers(value, repr(name)) for name, value in answers.items()}
-    for name, value in a.items():
-        if value.shape != (2, 2):
-            return f"{name!r}: a stitch of two tasks is a 2 x 2 matrix; found {list(value.shape)}."
-    same_rows = a["same"] @ torch.tensor([3.0, 7.0], dtype=F64)
-    if not torch.equal(a["separate"], torch.eye(2, dtype=F64)):
-        if (a["separate"].diagonal() == 1).all():
-            return "'separate': something off the diagonal still lets the other task in."
-        return "'separate': every task must go on with its own features, unchanged."
-    if same_rows[0] != same_rows[1]:
-        return "'same': for features 3 and 7 the two tasks go on with different numbers."
-    if not torch.allclose(a["same"], torch.full((2, 2), 0.5, dtype=F64)):
-        return "'same': they agree, but on something else than the mean of both."
-    if torch.equal(a["swapped"], a["separate"]):
-        return "'swapped': that is 'separate' again. Row k says what task k goes on with."
-    if not torch.equal(a["swapped"], torch.eye(2, dtype=F64).flip(0)):
-        return "'swapped': task 1 must go on with exactly task 2's features, and the reverse."
-    return None
-
-
-@exercise(
-    "03.5",
-    "Mix the experts",
-    kind="fill one line",
-    difficulty=2,
-    minutes=3,
-    right="every example has weights of its own; that is what a gate adds to a stitch.",
-)
-def mix(answer: Callable[..., Any]) -> str | None:
-    """Check ``mix(scores, experts)``: [B, E], [E, B, F] -> [B, F] by softmax weights."""
-
-    def right(scores: Tensor, experts: Tensor) -> Tensor:
-        return torch.einsum("be,ebf->bf", scores.softmax(1), experts)
-
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        return (
-            torch.randn(5, 3, generator=g, dtype=F64),
-            torch.randn(3, 5, 2, generator=g, dtype=F64),
-        )
-
-    def square(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        return (
-            torch.randn(4, 4, generator=g, dtype=F64),
-            torch.randn(4, 4, 4, generator=g, dtype=F64),
-        )
-
-    return compare(
-        answer,
-        right,
-        [*draws(case), *draws(square, 2)],
-        slips={
-            "the softmax runs over the examples (axis 0); an example's weights must add up to 1 "
-            "over its experts (axis 1).": lambda s, e: torch.einsum("be,ebf->bf", s.softmax(0), e),
-            "you forgot the softmax: the weights do not add up to 1.": (
-                lambda s, e: torch.einsum("be,ebf->bf", s, e)
-            ),
-            "you used the mean gate of the batch: every example has a gate of its own.": (
-                lambda s, e: torch.einsum("e,ebf->bf", s.softmax(1).mean(0), e)
-            ),
-            "you averaged over the experts; the weights already add up to 1.": (
-                lambda s, e: right(s, e) / s.shape[1]
-            ),
-        },
-    )
-
-
-@exercise(
-    "03.6",
-    "Scale and shift a map",
-    kind="fill one line",
-    difficulty=2,
-    minutes=2,
-    right="one number a channel, whatever the size of the image.",
-)
-def film(answer: Callable[..., Any]) -> str | None:
-    """Check ``film(x, gamma, beta)``: [B, C, H, W], [C], [C] -> [B, C, H, W]."""
-
-    def right(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        return gamma[:, None, None] * x + beta[:, None, None]
-
-    def case(shape: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]:
-        def draw(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-            x = torch.randn(shape, generator=g, dtype=F64)
-            gamma, beta = torch.randn(2, shape[1], generator=g, dtype=F64)
-            return x, gamma, beta
-
-        return draw
-
-    square = draws(case((3, 4, 4, 4)), 2)
-    x, gamma, beta = square[0]
-    try:
-        on_width = same(answer(x, gamma, beta), gamma * x + beta) is None
-    except RuntimeError:
-        on_width = False
-    if on_width:
-        return (
-            "gamma and beta [C] meet the last axis, the width: with 4 channels and 4 columns that "
-            "runs and is wrong. Give them the shape [C, 1, 1]."
-        )
-    return compare(
-        answer,
-        right,
-        [*draws(case((2, 3, 5, 6)), 2), *square, *draws(case((3, 3, 3, 2)), 1)],
-        slips={
-            "you scaled and did not shift: beta is missing.": lambda x, g, b: right(x, g, 0 * b),
-            "you shifted first and scaled then: beta must not be multiplied by gamma.": (
-                lambda x, g, b: right(x + b[:, None, None], g, 0 * b)
-            ),
-            "that is 1 + gamma; here gamma itself scales, and starts at 1.": (
-                lambda x, g, b: right(x, 1 + g, b)
-            ),
-        },
-    )
-
-
-# ------------------------------------------------------------------------------ shapes clinic
-
-
 def _built(make: Callable[..., Any], *values: Any) -> nn.Module:
     """Build the learner's model.
 
@@ -342,42 +566,6 @@ def _run(model: nn.Module, inputs: Tensor) -> Any:
     except Exception as error:
         text = " ".join(str(error).split())[:120]
         return f"{type(error).__name__}: {text}"
-
-
-@exercise(
-    "03.7",
-    "Too many features",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=2,
-    right="pooling halves height and width: 32 channels of 16 x 16 are 8192 numbers.",
-)
-def pooled_net(answer: Callable[..., Any]) -> str | None:
-    """Check ``make_net()``: 3 x 32 x 32 images through one pooling to ten classes."""
-    model = _built(answer)
-    found = _run(model, torch.zeros(2, 3, 32, 32, dtype=F64))
-    if isinstance(found, str):
-        return f"it still does not take images of 3 x 32 x 32: {found}."
-    if not isinstance(found, Tensor) or tuple(found.shape) != (2, 10):
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        return f"two images must give [2, 10]; found {shape}."
-    if sum(p.numel() for p in model.parameters()) > 200_000:
-        return (
-            "it runs, but without the pooling: the linear layer has four times as many numbers "
-            "as it needs. Mend the layer's size, not the pooling."
-        )
-    pixels = torch.randn(1, 3, 32, 32, dtype=F64, requires_grad=True)
-    found = model.eval()(pixels)
-    steps = " ".join(node.name() for node in nodes_of(found))
-    for word, lost in (("Conv", "convolution"), ("Pool", "pooling")):
-        if word not in steps:
-            return f"it runs, but the {lost} is gone: mend the size of the linear layer alone."
-    found.square().sum().backward()
-    touched = (pixels.grad != 0).any(1)[0]
-    corners = touched[:4, :4].any() and touched[-4:, -4:].any()
-    if not (corners and touched[:4, -4:].any() and touched[-4:, :4].any()):
-        return "it runs, but part of the image no longer reaches the output."
-    return None
 
 
 @exercise(
@@ -409,8 +597,8 @@ def column_loss(answer: Callable[..., Any]) -> str | None:
     five = draws(case(5), 2)
     if same(answer(*five[0]), broadcast(*five[0])) is None:
         return (
-            "nothing is mended yet. With B = 5 it runs, and the five targets of five examples lie "
-            "along the columns, the same in every row; with most other B it crashes."
+            "nothing is corrected yet. With B = 5 it runs, and the five targets lie along the "
+            "columns, the same in every row; with most other B it crashes."
         )
     wrong = compare(
         answer,
@@ -467,10 +655,14 @@ def registered_heads(answer: Callable[..., Any]) -> str | None:
     for name, count in outputs.items():
         if tuple(found[name].shape) != (3, count):
             return f"{name!r} must have shape [3, {count}]; found {list(found[name].shape)}."
+    if "new layer" in (message := layers_stay(model, (x,)) or ""):
+        return message
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen:
+        return f"`{frozen[0]}` asks for no gradient (requires_grad is off): it cannot learn."
     ids = {id(p) for p in model.parameters()}
-    for name in outputs:
-        if not found[name].requires_grad:
-            return f"no gradient can flow into the head of {name!r}."
+    if stuck := [name for name in outputs if not found[name].requires_grad]:
+        return f"no gradient can flow into the head of {stuck[0]!r}: leave out no_grad and detach."
     missed = [name for name, output in found.items() if set(leaves_of(output)) - ids]
     if missed:
         return (
@@ -511,11 +703,11 @@ def which_head(answers: Any) -> str | None:
         "f": "detection",
     }
     why = {
-        "a": "one set of scores for a whole image, and one class a image",
+        "a": "one set of scores for a whole image, and one class per image",
         "b": "a set of scores for every pixel",
-        "c": "four numbers a place beside scores: where, how large, and what",
-        "d": "a map a joint, and the place of its peak counts",
-        "e": "five numbers an image are five class scores, whatever the variable is called",
+        "c": "four numbers per place next to the scores: where, how large, and what",
+        "d": "one map per joint, and the place of its peak counts",
+        "e": "five numbers per image are five class scores, whatever the variable is called",
         "f": "boxes are matched to boxes by their overlap, and ranked by score",
     }
     if not isinstance(answers, Mapping) or set(answers) != set(right):

@@ -18,6 +18,7 @@ from mtl_helpers.datasets import regression as datasets_regression
 from mtl_helpers.datasets.base import MultiTaskData, Splits
 from mtl_helpers.datasets.regression import mmoe_synthetic
 from mtl_helpers.experiments import many_seeds
+from mtl_helpers.lessons.lesson_03 import corners
 from mtl_helpers.metrics import delta_m
 from mtl_helpers.models import (
     CGC,
@@ -91,7 +92,8 @@ def tune(
         curves = many_seeds(
             candidates[choice], tasks, make_data, seeds=configuration["tuning_seeds"], lr=lr,
             steps=configuration["steps"], record_every=configuration["record_every"],
-            batch_size=configuration["batch_size"], method=method,
+            batch_size=configuration["batch_size"], method=method, optimizer="adamw",
+            weight_decay=configuration.get("weight_decay", 0.0),
         ).curves  # fmt: skip
         values = torch.stack(list(getattr(curves, by).values())).mean((0, 1)).nan_to_num(math.inf)
         point = 1 + int(values[1:].argmin())
@@ -112,7 +114,8 @@ def scores_of(
     """Train seeds that chose nothing with the settings; give their test metrics by task, [S]."""
     return many_seeds(
         make_model, tasks, make_data, seeds=seeds, lr=settings.lr, steps=settings.steps,
-        batch_size=configuration["batch_size"], method=method,
+        batch_size=configuration["batch_size"], method=method, optimizer="adamw",
+        weight_decay=configuration.get("weight_decay", 0.0),
     ).scores  # fmt: skip
 
 
@@ -187,36 +190,57 @@ def parting_tasks(
     return Splits(*(whole.subset(part) for part in parts))
 
 
+def equal_width(tasks: int, inputs: int, layers: int, split: int, parameters: int) -> int:
+    """Give the width at which a network split there holds about so many parameters."""
+
+    def held(width: int) -> int:
+        sizes = [(a + 1) * b for a, b in itertools.pairwise([inputs] + [width] * layers)]
+        return sum(sizes[:split]) + tasks * (sum(sizes[split:]) + width + 1)
+
+    return min(range(3, 60), key=lambda width: abs(held(width) - parameters))
+
+
 def split_teacher(configuration: Configuration, seeds: Sequence[int]) -> list[dict[str, Any]]:
-    """Split networks at every depth, for tasks that part at every depth.
+    """Split networks of one size at every depth, for tasks that part at every depth.
 
     Returns:
-        One row a depth of parting, split and seed: mean ``rmse`` over tasks, that of each task
-        (``by_task``), and the settings tuned for this depth and split.
+        One row a depth of parting, split and seed: mean ``rmse`` over tasks, ``linear``, that of
+        linear regression on the raw inputs, and the settings tuned for this depth and split.
     """
     shape = {name: configuration[name] for name in ("tasks", "layers", "inputs", "width")}
     tasks = [regression(f"task_{k + 1}") for k in range(shape["tasks"])]
-    trunk = partial(stages, shape["inputs"], shape["width"], shape["layers"])
     rows = []
     for depth, split in itertools.product(configuration["depths"], configuration["splits"]):
-        make = partial(HardSharing.split, trunk, tasks, split, features=shape["width"])
+        sides = (shape["tasks"], shape["inputs"], shape["layers"])
+        wide = equal_width(*sides, split, configuration["parameters"])
+        trunk = partial(stages, shape["inputs"], wide, shape["layers"])
+        make = partial(HardSharing.split, trunk, tasks, split, features=wide)
         data = partial(_parting, depth, {**shape, "examples": configuration["examples"]})
         found = tune([make], tasks, data, configuration, method="vmap")
         scores = scores_of(make, tasks, data, found, configuration, seeds, method="vmap")
-        by_task = torch.stack(list(scores.values()), 1)
+        rmse = torch.stack(list(scores.values())).mean(0)
         rows += [
             {
                 "depth": depth,
                 "split": split,
                 "seed": seed,
-                "rmse": round(float(by_task[i].mean()), 4),
-                "by_task": [round(v, 4) for v in by_task[i].tolist()],
+                "rmse": round(float(rmse[i]), 4),
+                "linear": round(linear_rmse(data(seed)), 3),
+                "parameters": parameters_of(make()),
                 "lr": found.lr,
                 "steps": found.steps,
             }
             for i, seed in enumerate(seeds)
         ]
     return rows
+
+
+def linear_rmse(data: Splits) -> float:
+    """Fit a straight line to each task's training data; give its mean test RMSE."""
+    with_one = lambda x: torch.cat([x, torch.ones(len(x), 1, dtype=x.dtype)], 1)  # noqa: E731
+    train, test = (torch.stack(list(p.targets.values()), 1) for p in (data.train, data.test))
+    line = torch.linalg.lstsq(with_one(data.train.inputs), train).solution
+    return float((with_one(data.test.inputs) @ line - test).square().mean(0).sqrt().mean())
 
 
 def _parting(depth: int, shape: Mapping[str, int], seed: int) -> Splits:
@@ -360,6 +384,11 @@ def correlation(configuration: Configuration, seeds: Sequence[int]) -> list[dict
 
 
 DATA_KEYS = ("inputs", "examples", "alphas", "betas")
+
+
+def correlated(correlation: float, seed: int) -> Splits:
+    """Draw the data of the study ``03_correlation`` at one place of the dial."""
+    return _correlated(correlation, {k: CORRELATION[k] for k in DATA_KEYS}, seed)
 
 
 def _everywhere(places: Sequence[float], settings: Mapping[str, Any], seed: int) -> Splits:
@@ -526,10 +555,12 @@ TEACHER = {
     "layers": 3,
     "inputs": 8,
     "width": 6,
+    "parameters": 680,
     "examples": 100,
-    "learning_rates": [0.001, 0.003, 0.01, 0.03],
+    "learning_rates": [0.001, 0.003, 0.01, 0.03, 0.1],
+    "weight_decay": 0.1,
     "tuning_seeds": list(range(100_000, 100_010)),
-    "steps": 600,
+    "steps": 800,
     "record_every": 50,
     "batch_size": None,
 }
@@ -569,7 +600,76 @@ PRICES = {
     "batch_size": 32,
 }
 SHARING = [hard_sharing, backbones, tune, scores_of]
+LADDER = ["linear", "split 0", "split 1", "split 2", "split 3"]
+LONGER = [*LADDER, "head too", "wide trunk"]
+TUNING = {
+    "learning_rates": [0.0005, 0.002, 0.008, 0.03, 0.12],
+    "first_decay": 1.0,
+    "weight_decays": [0.1, 0.3, 1.0, 3.0, 10.0],
+    "strengths": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
+    "tuning_seeds": [100_000, 100_001],
+    "steps": 500,
+    "record_every": 20,
+}
+CORNERS = {
+    "places": [
+        {"hours": 25, "ways": LADDER},
+        {"hours": 50, "ways": LONGER},
+        {"hours": 100, "ways": LADDER},
+        {"hours": 200, "ways": LONGER},
+    ],
+    **TUNING,
+}
+WAYS_TO_SHARE = ["FiLM", "MMoE", "CGC", "cross-stitch", "stitched columns"]
+CORNER_WAYS = {
+    "places": [{"hours": 50, "ways": WAYS_TO_SHARE}],
+    "stitch_rates": [1.0, 10.0, 100.0, 300.0],
+    **TUNING,
+}
+CORNER_PRICES = {
+    "ways": ["split 0", "split 1", "split 2", "split 3", "wide trunk", *WAYS_TO_SHARE[:4]],
+    "examples": 256,
+    "rounds": 30,
+}
+CORNER_SAMPLE = Sample({**CORNERS, "places": [{"hours": 25, "ways": ["linear"]}]}, 0.02)
 STUDIES = [
+    Study(
+        name="03_corner_splits",
+        question="How many layers should twenty street corners share, with few labels and many?",
+        configuration=CORNERS,
+        run=corners.street_corners,
+        seeds=range(8),
+        keys=("hours", "way", "seed"),
+        sample=CORNER_SAMPLE,
+        code=[corners],
+    ),
+    Study(
+        name="03_corner_ways",
+        question="Do adapters, mixtures or stitches beat a plain split on the street corners?",
+        configuration=CORNER_WAYS,
+        run=corners.street_corners,
+        seeds=range(8),
+        keys=("hours", "way", "seed"),
+        sample=Sample(
+            {
+                **CORNER_WAYS,
+                **{"learning_rates": [0.004], "weight_decays": [3.0], "steps": 40},
+                "places": [{"hours": 50, "ways": ["FiLM"]}],
+            },
+            0.02,
+        ),
+        code=[corners],
+    ),
+    Study(
+        name="03_corner_prices",
+        question="What does each way of sharing cost for twenty street corners?",
+        configuration=CORNER_PRICES,
+        run=corners.prices,
+        seeds=[],
+        keys=("way",),
+        sample=Sample({**CORNER_PRICES, "rounds": 2}, 0.0, ignore=("time",)),
+        code=[corners],
+    ),
     Study(
         name="03_split_teacher",
         question="Is the best place to split the depth at which the tasks part?",
@@ -578,7 +678,7 @@ STUDIES = [
         seeds=range(30),
         keys=("depth", "split", "seed"),
         sample=Sample({**TEACHER, "depths": [0], "splits": [3], "learning_rates": [0.003]}, 0.05),
-        code=[*SHARING, stages, parting_tasks],
+        code=[*SHARING, stages, parting_tasks, equal_width, linear_rmse],
     ),
     Study(
         name="03_split_digits",
