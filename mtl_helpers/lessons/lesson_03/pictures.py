@@ -248,22 +248,26 @@ def label_dial(rows: Rows) -> Callable[..., Picture]:
 
     def picture(hours: int = 50) -> Picture:
         figure, axes = new_figure(width=6.6, height=3.7)
-        for other in every:
-            means = [mean_interval(values_of(rows, hours=other, way=f"split {s}")) for s in splits]
-            chosen = other == hours
-            colour = GREEN if chosen else "0.75"
-            axes.plot(splits, [i.mean for i in means], color=colour, zorder=3 if chosen else 2,
-                      marker="o", linewidth=2.6 if chosen else 1.3)  # fmt: skip
-            if chosen:
-                low, high = ([getattr(i, end) for i in means] for end in ("low", "high"))
-                axes.fill_between(splits, low, high, color=GREEN, alpha=0.25, linewidth=0)
-                best = min(splits, key=lambda s, m=means: m[s].mean)
-                axes.plot(best, means[best].mean, "o", ms=15, mfc="none", mec=BLACK, mew=1.8)
-                said = ", ".join(f"{i.mean:.2f}" for i in means)
-            _name(axes, 3, means[3].mean, f"{other} hours", GREEN if chosen else "0.5")
+        means = {
+            n: [mean_interval(values_of(rows, hours=n, way=f"split {s}")) for s in splits]
+            for n in every
+        }
+        height = -1.0
+        for other in sorted(every, key=lambda n: means[n][-1].mean):
+            colour, wide = (GREEN, 2.6) if other == hours else ("0.7", 1.3)
+            line = [i.mean for i in means[other]]
+            axes.plot(splits, line, color=colour, linewidth=wide, marker="o", linestyle="solid")
+            height = max(line[-1], height + 0.036)  # names must not overlap
+            _name(axes, 3, height, f"{other} hours", GREEN if other == hours else "0.5")
+        chosen = means[hours]
+        low, high = ([getattr(i, end) for i in chosen] for end in ("low", "high"))
+        axes.fill_between(splits, low, high, color=GREEN, alpha=0.25, linewidth=0)
+        best = min(splits, key=lambda s: chosen[s].mean)
+        axes.plot(best, chosen[best].mean, "o", ms=15, mfc="none", mec=BLACK, mew=1.8)
         line = mean_interval(values_of(rows, hours=hours, way="linear")).mean
         axes.axhline(line, color=GREY, linestyle="dashed", linewidth=1.2)
-        axes.text(0.02, line + 0.008, "linear", fontsize=SIZE, color=GREY)
+        axes.text(3.7, line + 0.008, "linear", fontsize=SIZE, color=GREY, ha="right")
+        said = ", ".join(f"{i.mean:.2f}" for i in chosen)
         axes.set_xticks(list(splits))
         axes.set_xlim(-0.15, 3.75)
         axes.set_ylim(0.4, 0.95)
@@ -292,12 +296,12 @@ def by_truth(rows: Rows) -> Picture:
             axes.errorbar(at, gap.mean, yerr=[[gap.mean - gap.low], [gap.high - gap.mean]],
                           fmt="o", color=colour, ms=9 if s == best else 6, capsize=3,
                           mfc=colour if s == best else "white")  # fmt: skip
-            axes.annotate(str(s), (at, gap.high), (0, 5), textcoords="offset points",
+            axes.annotate(str(s), (at, gap.high), (0, 6), textcoords="offset points",
                           ha="center", fontsize=SIZE, color=colour)  # fmt: skip
         said.append(f"part at {depth}: lowest at split {best}")
     axes.axhline(0, color=GREY, linewidth=1.2, linestyle="dashed")
     axes.set_xticks(range(4), [f"part at {d}" for d in range(4)])
-    axes.set_ylim(-0.03, None)
+    axes.set_ylim(-0.035, 1.12 * axes.get_ylim()[1])
     label(axes, "where the tasks truly part", "RMSE above the best split",
           "numbers: shared layers; all splits of one size")  # fmt: skip
     _large(axes)
@@ -367,12 +371,11 @@ def correlation_lines(rows: Rows, arms: Mapping[str, str], linear: Sequence[floa
         ]
         at, means = [p + 0.03 * (k - 1) for p in dials], [i.mean for i in gaps]
         half = [i.high - i.mean for i in gaps]
-        axes.errorbar(at, means, yerr=half, color=colour, marker="o", capsize=3, linewidth=1.6)
-        _name(axes, at[-1], means[-1], name, colour)
+        axes.errorbar(at, means, yerr=half, color=colour, marker="o", capsize=3, linestyle="solid")
+        _name(axes, dials[-1] + 0.03, means[-1], name, colour)
         said.append(f"{name} {', '.join(f'{i.mean:+.3f}' for i in gaps)}")
     axes.axhline(0, color=PURPLE, linewidth=1.6, linestyle="dashed")
-    _name(axes, 1.02, 0.0, "separate networks", PURPLE, xytext=(60, -1))
-    axes.set_xlim(-0.06, 1.62)
+    axes.set_xlim(-0.06, 1.3)
     axes.set_xticks(dials)
     label(axes, "correlation of the two tasks", "RMSE above separate networks")
     _large(axes)
@@ -436,7 +439,7 @@ def price_list(prices: Rows, gains: Mapping[str, Interval | None], names: Mappin
         gains: for each way delta-m over separate networks, in percent; None for the reference.
         names: for each way what the picture calls it, from the top.
     """
-    figure, (left, right) = new_figure(2, width=8.6, height=0.46 * len(names) + 1.5)
+    figure, (left, right) = new_figure(2, width=8.6, height=0.44 * len(names) + 1.6)
     for axes, (start, end) in ((left, (0.215, 0.60)), (right, (0.66, 0.985))):
         place = axes.get_position()
         axes.set_position((start, place.y0, end - start, place.height))
@@ -471,7 +474,7 @@ def price_list(prices: Rows, gains: Mapping[str, Interval | None], names: Mappin
         axes.set_ylim(len(names) - 0.4, -0.6)
     colour_names = (("parameters", SHARED), ("multiply-adds", "#2a7fb0"), ("time", BLACK))
     for k, (text, colour) in enumerate(colour_names):
-        figure.text(0.215 + 0.135 * k + 0.02 * (k > 1), 0.965, text, color=colour, fontsize=SIZE,
+        figure.text(0.215 + 0.135 * k + 0.02 * (k > 1), 0.985, text, color=colour, fontsize=SIZE,
                     fontweight="bold", va="top")  # fmt: skip
     label(left, "times one trunk")
     label(right, "delta-m over separate networks (%)")
