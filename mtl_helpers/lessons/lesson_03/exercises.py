@@ -27,6 +27,7 @@ from mtl_helpers.teaching.exercises.testers import (
     inputs_left_alone,
     layers_stay,
     leaves_of,
+    nodes_of,
     parameters_learn,
 )
 
@@ -491,60 +492,6 @@ def _adapted(
 # --------------------------------------------------------------------- three bugs, and heads
 
 
-class _Counting(nn.Module):
-    """A trunk with dropout that counts how often it runs."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, 8, dtype=F64), nn.Dropout(0.5))
-        self.runs, self.was_training = 0, True
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.runs += 1
-        self.was_training = self.training
-        self.last = self.layers(inputs)
-        return self.last
-
-
-@exercise(
-    "03.7",
-    "The trunk that ran twice",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=3,
-    right="one run, one price, and every head sees the same features, dropout and all.",
-)
-def outputs_of_all(answer: Callable[..., Any]) -> str | None:
-    """Check ``outputs_of_all(trunk, heads, x)``: the trunk runs once, and learns."""
-    trunk = _Counting()
-    heads = nn.ModuleDict({f"task_{k}": nn.Linear(8, k, dtype=F64) for k in (1, 2, 3)})
-    x = torch.ones(4, 3, dtype=F64)
-    found = answer(trunk, heads, x)
-    if trunk.runs > 1:
-        return f"the trunk still runs {trunk.runs} times for {len(heads)} heads: keep its features."
-    if trunk.runs == 0:
-        return "the trunk did not run at all: the heads need its features."
-    if not isinstance(found, Mapping) or set(found) != set(heads):
-        return "give a dictionary with one output for each name in `heads`."
-    if not trunk.was_training and trunk.training:
-        return "the trunk ran without dropout: eval() around its run hides the fault, no more."
-    if not trunk.was_training:
-        return "you switched dropout off with eval(): that hides the fault, and training loses it."
-    if not trunk.training:
-        return "the trunk ran with dropout, but you left it in eval(): the next step has none."
-    for name, head in heads.items():
-        if same(found[name], head(trunk.last)):
-            return f"the output of {name!r} is not its head on the features of the trunk."
-        if not found[name].requires_grad:
-            return "no gradient flows any more: leave out no_grad and detach."
-        (slope,) = torch.autograd.grad(
-            found[name].sum(), trunk.layers[0].weight, retain_graph=True, allow_unused=True
-        )
-        if slope is None:
-            return "no gradient reaches the trunk any more: leave out detach."
-    return None
-
-
 def _built(make: Callable[..., Any], *values: Any) -> nn.Module:
     """Build the learner's model.
 
@@ -566,6 +513,42 @@ def _run(model: nn.Module, inputs: Tensor) -> Any:
     except Exception as error:
         text = " ".join(str(error).split())[:120]
         return f"{type(error).__name__}: {text}"
+
+
+@exercise(
+    "03.7",
+    "Too many features",
+    kind="bug hunt",
+    difficulty=1,
+    minutes=2,
+    right="pooling halves height and width: 32 channels of 16 x 16 are 8192 numbers.",
+)
+def pooled_net(answer: Any) -> str | None:
+    """Check ``make_net()``: 3 x 32 x 32 images through convolution and pooling to ten classes."""
+    model = answer.to(F64) if isinstance(answer, nn.Module) else _built(answer)
+    pixels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=F64)
+    found = _run(model, pixels)
+    if isinstance(found, str):
+        return f"it still does not take images of 3 x 32 x 32: {found}."
+    if not isinstance(found, Tensor) or tuple(found.shape) != (4, 10):
+        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
+        return f"four images must give [4, 10]; found {shape}."
+    model.eval()
+    wrong = layers_stay(model, (pixels,)) or parameters_learn(model, (pixels,))
+    if wrong := wrong or each_example_counts(model, pixels):
+        return wrong
+    pixels.requires_grad_()
+    found = model(pixels)
+    steps = " ".join(node.name() for node in nodes_of(found))
+    for words, lost in ((("Conv",), "convolution"), (("Pool", "Mean", "Amax"), "pooling")):
+        if not any(word in steps for word in words):
+            return f"it runs, but the {lost} is gone: correct the size of the linear layer alone."
+    found.square().sum().backward()
+    touched = (pixels.grad != 0).any(1).any(0)
+    corners = touched[:4, :4].any() and touched[-4:, -4:].any()
+    if not (corners and touched[:4, -4:].any() and touched[-4:, :4].any()):
+        return "it runs, but part of the image no longer reaches the output."
+    return None
 
 
 @exercise(

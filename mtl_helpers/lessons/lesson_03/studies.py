@@ -351,7 +351,7 @@ TEACHER = {
     "width": 6,
     "parameters": 680,
     "examples": 100,
-    "learning_rates": [0.001, 0.003, 0.01, 0.03, 0.1],
+    "learning_rates": [0.001, 0.003, 0.01, 0.03, 0.1, 0.3],
     "weight_decay": 0.1,
     "tuning_seeds": list(range(100_000, 100_010)),
     "steps": 800,

@@ -102,7 +102,28 @@ def adapted(x, stages, adapters):
         features[name] = z
     return features
 """
-ALL = "def outputs_of_all(trunk, heads, x):\n"
+NET = """
+def make_net():
+    return nn.Sequential(
+        nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), {pool}
+        nn.Flatten(), nn.Linear({size}, 10),
+    )
+"""
+INSIDE = """
+class Inside(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.last = nn.Linear(8192, 10)
+
+    def forward(self, x):
+        z = self.body(x)
+        return nn.Linear(8192, 10)(z)
+
+def make_net():
+    return Inside()
+"""
 COLUMN = "def column_loss(outputs, target, task):\n    return "
 HEADS = """
 class Net(nn.Module):
@@ -210,17 +231,18 @@ def unpaired(trunk, rival):
          "only the last adapter"),
     ],
     "03.7": [
-        (ALL + "    return {name: head(trunk(x)) for name, head in heads.items()}",
-         "still runs 3 times"),
-        (ALL + "    trunk.eval()\n    z = trunk(x)\n"
-         "    return {name: head(z) for name, head in heads.items()}", "switched dropout off"),
-        (ALL + "    with torch.no_grad():\n        z = trunk(x)\n"
-         "    return {name: head(z) for name, head in heads.items()}", "no gradient reaches"),
-        (ALL + "    return [head(trunk(x)) for head in list(heads.values())[:1]]", "a dictionary"),
-        (ALL + "    return {name: head(torch.ones(4, 8)) for name, head in heads.items()}",
-         "did not run at all"),
-        (ALL + "    z = trunk(x)\n    return {name: head(2 * z) for name, head in heads.items()}",
-         "is not its head on the features"),
+        (NET.format(pool="nn.MaxPool2d(2),", size="32 * 32 * 32"), "still does not take"),
+        (NET.format(pool="", size="32 * 32 * 32"), "the pooling is gone"),
+        (NET.format(pool="nn.MaxPool2d(2),", size="32 * 16 * 16").replace("10)", "1)"), "[4, 10]"),
+        ("def make_net():\n    class Cut(nn.Module):\n        def forward(self, x):\n"
+         "            return x[:, :, :8, :8]\n\n    return nn.Sequential(Cut(), "
+         "nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 9, 10))",
+         "no longer reaches"),
+        ("def make_net():\n    return nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), "
+         "nn.Linear(3 * 16 * 16, 10))", "the convolution is gone"),
+        (INSIDE, "in every call"),
+        (INSIDE.replace("nn.Linear(8192, 10)(z)", "self.last(z - z.mean(0))"), "other examples"),
+        (INSIDE.replace("nn.Linear(8192, 10)(z)", "self.last(z.detach())"), "no gradient reaches"),
     ],
     "03.8": [
         (COLUMN + "F.mse_loss(outputs, target[:, None].expand_as(outputs))", "into a column"),

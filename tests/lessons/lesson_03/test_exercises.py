@@ -80,6 +80,10 @@ def adapt_at_the_end(x, stages, adapters):
     return found
 
 
+def pooled(*layers):
+    return lambda: nn.Sequential(nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), *layers)
+
+
 def verdict_in_numpy(trunk, rival, margin):
     interval = paired_interval(trunk.numpy(), rival.numpy())
     return {(1, 1): "Not enough ", (0, 0): "enough"}.get(
@@ -99,6 +103,9 @@ def verdict_in_numpy(trunk, rival, margin):
         (check.mixture, mix_by_hand),
         (check.verdict, verdict_in_numpy),
         (check.adapted, adapt_at_the_end),
+        (check.pooled_net, pooled(nn.AvgPool2d(4), nn.Flatten(), nn.Linear(32 * 64, 10))),
+        (check.pooled_net, pooled(nn.MaxPool2d(2), nn.Flatten(), nn.LazyLinear(10))),
+        (check.pooled_net, pooled(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(512, 10))()),
         (check.column_loss, lambda o, t, k: (o.T[k] - t).pow(2).mean()),
         (check.which_head, dict(zip("abcdef", ["Classification", "segmentation", "detection",
                                                "keypoints", "classification", "DETECTION"],

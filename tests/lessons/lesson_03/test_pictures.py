@@ -75,7 +75,8 @@ def test_gains_are_relative_to_separate_networks(rows):
 def test_the_price_list_takes_rows_without_a_price(rows):
     prices = [{"way": w, "parameters": p, "multiply_adds": p, "time": 1.0}
               for w, p in (("split 3", 10), ("FiLM", 20))]  # fmt: skip
-    gains = {"linear": Interval(1.0, 0.0, 2.0, "t"), "split 3": None, "FiLM": Interval(5.0, 4.0, 6.0, "t")}
+    gains = {"split 3": None, "linear": Interval(1.0, 0.0, 2.0, "t")}
+    gains["FiLM"] = Interval(5.0, 4.0, 6.0, "t")
     names = {"linear": "linear", "split 3": "one trunk", "FiLM": "FiLM"}
     says = pictures.price_list(prices, gains, names).says
     assert says == (
