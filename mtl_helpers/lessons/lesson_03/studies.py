@@ -377,11 +377,11 @@ SHARING = [hard_sharing, backbones, tune, scores_of]
 LADDER = ["linear", "split 0", "split 1", "split 2", "split 3"]
 LONGER = [*LADDER, "head too", "wide trunk"]
 TUNING = {
-    "learning_rates": [0.0005, 0.002, 0.008, 0.03, 0.12],
+    "learning_rates": [0.0005, 0.002, 0.008, 0.03, 0.12, 0.5],
     "first_decay": 1.0,
-    "weight_decays": [0.1, 0.3, 1.0, 3.0, 10.0],
+    "weight_decays": [0.03, 0.1, 0.3, 1.0, 3.0, 10.0],
     "strengths": [0.3, 1.0, 3.0, 10.0, 30.0, 100.0],
-    "tuning_seeds": [100_000, 100_001],
+    "tuning_seeds": [100_000, 100_001, 100_002],
     "steps": 500,
     "record_every": 20,
 }
