@@ -372,11 +372,13 @@ def correlation_lines(rows: Rows, arms: Mapping[str, str], linear: Sequence[floa
         at, means = [p + 0.03 * (k - 1) for p in dials], [i.mean for i in gaps]
         half = [i.high - i.mean for i in gaps]
         axes.errorbar(at, means, yerr=half, color=colour, marker="o", capsize=3, linestyle="solid")
-        _name(axes, dials[-1] + 0.03, means[-1], name, colour)
+        _name(axes, dials[-1] + 0.03, means[-1] - 0.002 * (k == 1), name, colour)
         said.append(f"{name} {', '.join(f'{i.mean:+.3f}' for i in gaps)}")
     axes.axhline(0, color=PURPLE, linewidth=1.6, linestyle="dashed")
     axes.set_xlim(-0.06, 1.3)
     axes.set_xticks(dials)
+    place = axes.get_position()
+    axes.set_position((place.x0 + 0.035, place.y0, place.width - 0.035, place.height))
     label(axes, "correlation of the two tasks", "RMSE above separate networks")
     _large(axes)
     rest = ", ".join(f"{v:.2f}" for v in linear)
