@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtl_helpers.lessons.lesson_03 import deeper_exercises as deeper_exercises  # 03.11 and up
 from mtl_helpers.metrics import mean_interval, paired_interval
 from mtl_helpers.teaching.exercises.answers import (
     NotAttemptedError,

@@ -427,7 +427,7 @@ STUDIES = [
         sample=Sample(
             {
                 **CORNER_WAYS,
-                **{"learning_rates": [0.004], "weight_decays": [3.0], "steps": 40},
+                **{"learning_rates": [0.002], "weight_decays": [1.0]},
                 "places": [{"hours": 50, "ways": ["FiLM"]}],
             },
             0.02,

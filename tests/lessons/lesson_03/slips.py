@@ -285,5 +285,4 @@ def unpaired(trunk, rival):
         (heads(b="pixels"), "b: choose one"),
     ],
 }  # fmt: skip
-DEEPER = Path(__file__).with_name("deeper_slips.py")
-SLIPS |= runpy.run_path(str(DEEPER))["SLIPS"] if DEEPER.exists() else {}
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]
