@@ -2,79 +2,136 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mtl_helpers.lessons.lesson_03 import deeper_exercises as deeper_exercises  # 03.11 and up
+from mtl_helpers.metrics import mean_interval, paired_interval
 from mtl_helpers.teaching.exercises.answers import (
     NotAttemptedError,
-    as_numbers,
     compare,
     draws,
     is_empty,
-    said_yes,
+    not_a_function,
     same,
+    show,
 )
 from mtl_helpers.teaching.exercises.core import exercise
-from mtl_helpers.teaching.exercises.testers import leaves_of, nodes_of
+from mtl_helpers.teaching.exercises.testers import (
+    each_example_counts,
+    gradient_reaches,
+    inputs_left_alone,
+    layers_stay,
+    leaves_of,
+    nodes_of,
+    parameters_learn,
+)
 
 F64 = torch.float64
 
 
-class _Counting(nn.Module):
-    """A trunk with dropout that counts how often it runs."""
+def _calls(modules: Iterable[nn.Module]) -> dict[int, int]:
+    """Count, by id, how often modules run from now on."""
+    counts: dict[int, int] = {}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Linear(3, 8, dtype=F64), nn.Dropout(0.5))
-        self.runs, self.was_training = 0, True
+    def ran(module: nn.Module, *_: Any) -> None:
+        counts[id(module)] += 1
 
-    def forward(self, inputs: Tensor) -> Tensor:
-        self.runs += 1
-        self.was_training = self.training
-        self.last = self.layers(inputs)
-        return self.last
+    for module in modules:
+        counts[id(module)] = 0
+        module.register_forward_hook(ran)
+    return counts
+
+
+# ------------------------------------------------------------------------------ the split
 
 
 @exercise(
     "03.1",
-    "The trunk that ran twice",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=3,
-    right="one run, one price, and every head sees the same features, dropout and all.",
+    "Split where you like",
+    kind="build",
+    difficulty=2,
+    minutes=7,
+    right="one shared part that runs once, and for each task its own copy of the rest and a head.",
 )
-def outputs_of_all(answer: Callable[..., Any]) -> str | None:
-    """Check ``outputs_of_all(trunk, heads, x)``: the trunk runs once, and learns."""
-    trunk = _Counting()
-    heads = nn.ModuleDict({f"task_{k}": nn.Linear(8, k, dtype=F64) for k in (1, 2, 3)})
-    x = torch.ones(4, 3, dtype=F64)
-    found = answer(trunk, heads, x)
-    if trunk.runs > 1:
-        return f"the trunk still runs {trunk.runs} times for {len(heads)} heads: keep its features."
-    if trunk.runs == 0:
-        return "the trunk did not run at all: the heads need its features."
-    if not isinstance(found, Mapping) or set(found) != set(heads):
-        return "give a dictionary with one output for each name in `heads`."
-    if not trunk.was_training and trunk.training:
-        return "the trunk ran without dropout: eval() around its run hides the fault, no more."
-    if not trunk.was_training:
-        return "you switched dropout off with eval(): that hides the fault, and training loses it."
-    if not trunk.training:
-        return "the trunk ran with dropout, but you left it in eval(): the next step has none."
-    for name, head in heads.items():
-        if same(found[name], head(trunk.last)):
-            return f"the output of {name!r} is not its head on the features of the trunk."
-        if not found[name].requires_grad:
-            return "no gradient flows any more: leave out no_grad and detach."
-        (slope,) = torch.autograd.grad(
-            found[name].sum(), trunk.layers[0].weight, retain_graph=True, allow_unused=True
+def split_network(answer: Callable[..., Any]) -> str | None:
+    """Check ``split_network(widths, names, shared)``: a module, [B, D] -> {name: [B, 1]}."""
+    if message := not_a_function(answer):
+        return message
+    for widths, names, shared in (
+        ([3, 4, 5], ["a", "b"], 1),
+        ([3, 4, 5], ["a", "b"], 0),
+        ([3, 4, 5], ["a", "b", "c"], 2),
+        ([11, 6, 6, 7], ["K Road", "Queen Street"], 2),
+    ):
+        network = answer(widths, list(names), shared)
+        if is_empty(network):
+            raise NotAttemptedError
+        if not isinstance(network, nn.Module):
+            return f"give a network, an nn.Module; found {show(network)}."
+        if message := _split(network.to(F64), widths, names, shared):
+            return f"split_network({widths}, {names}, {shared}): {message}"
+    return None
+
+
+def _split(
+    network: nn.Module, widths: Sequence[int], names: Sequence[str], shared: int
+) -> str | None:
+    """Say what is wrong with one network of exercise 03.1."""
+    rng = torch.Generator().manual_seed(0)
+    x = torch.randn(9, widths[0], generator=rng, dtype=F64)
+    linear = [module for module in network.modules() if isinstance(module, nn.Linear)]
+    counts = _calls(linear)
+    found = network(x)
+    runs = dict(counts)
+    if not isinstance(found, Mapping) or set(found) != set(names):
+        return f"it must give a dictionary with one output for each of {list(names)}."
+    if wrong := [name for name in names if tuple(found[name].shape) != (9, 1)]:
+        shape = list(found[wrong[0]].shape)
+        return f"9 examples must give the shape [9, 1] for each task; found {shape}."
+    if not all(found[name].requires_grad for name in names):
+        return "no gradient flows: leave out detach and no_grad."
+    if message := layers_stay(network, (x,)):
+        return message
+    if again := [module for module in linear if runs[id(module)] > 1]:
+        count = runs[id(again[0])]
+        return (
+            f"a shared layer runs {count} times in one pass: run the shared part once, and keep "
+            "its features."
         )
-        if slope is None:
-            return "no gradient reaches the trunk any more: leave out detach."
+    if message := parameters_learn(network, (x,)) or each_example_counts(network, x):
+        return message
+    reached = {name: set(leaves_of(found[name])) for name in names}
+    common = set.intersection(*reached.values())
+    sizes = {id(p): p.numel() for p in network.parameters()}
+    wanted = sum((a + 1) * b for a, b in list(pairwise(widths))[:shared])
+    held = sum(sizes[key] for key in common)
+    if held != wanted:
+        return (
+            f"{held} parameters are reached by the losses of all tasks; the first {shared} layers "
+            f"hold {wanted}. "
+            + ("Give each task a copy of its own of the later layers." if held > wanted
+               else "Make the first layers once, for all tasks.")
+        )  # fmt: skip
+    rest = sum((a + 1) * b for a, b in list(pairwise(widths))[shared:]) + widths[-1] + 1
+    for name in names:
+        own = sum(sizes[key] for key in reached[name] - common)
+        if own != rest:
+            return (
+                f"task {name!r} has {own} parameters of its own; its copy of the later layers and "
+                f"its head hold {rest}."
+            )
+    with torch.no_grad():
+        bent = network(x[:4] + x[4:8]), network(0 * x[:4]), network(x[:4]), network(x[4:8])
+    first = names[0]
+    bend = bent[0][first] + bent[1][first] - bent[2][first] - bent[3][first]
+    if float(bend.abs().max()) < 1e-6:
+        return "the network is linear: each layer is followed by a ReLU (`layers` has it)."
     return None
 
 
@@ -84,7 +141,7 @@ def outputs_of_all(answer: Callable[..., Any]) -> str | None:
     kind="fill one step",
     difficulty=1,
     minutes=3,
-    right="the shared layers count once, what lies behind the split once a task.",
+    right="the shared layers count once, what comes after the split once per task.",
 )
 def split_parameters(answer: Callable[..., Any]) -> str | None:
     """Check ``split_parameters(widths, outputs, shared)``: parameters of a network cut in two."""
@@ -119,7 +176,7 @@ def split_parameters(answer: Callable[..., Any]) -> str | None:
                 slip("bias")
             ),
             "you left out the heads: each task has a last layer of its own.": slip("heads"),
-            "you counted the layers behind the split once; every task has its own copy.": (
+            "you counted the layers after the split once; every task has its own copy.": (
                 slip("once")
             ),
             "you counted the shared layers once for every task; sharing is that they count once.": (
@@ -132,192 +189,308 @@ def split_parameters(answer: Callable[..., Any]) -> str | None:
     )
 
 
+# ------------------------------------------------------------------------- stitches, mixtures
+
+
 @exercise(
     "03.3",
-    "Read the split",
-    given=("table",),
-    kind="explain with numbers",
+    "One cross-stitch unit",
+    kind="build",
     difficulty=2,
-    minutes=3,
-    right="the lowest mean finds a neighbourhood; how sure the order is, only the pairs can say.",
+    minutes=4,
+    right="row k of the stitch says what task k goes on with; the identity leaves all apart.",
 )
-def read_split(answers: Any, table: Mapping[tuple[int, int], Tensor]) -> str | None:
-    """Check the best split of each depth, and whether it surely beats everything and nothing.
+def cross_stitch(answer: Callable[..., Any]) -> str | None:
+    """Check ``cross_stitch(features, stitch)``: [K, B, F], [K, K] -> [K, B, F]."""
 
-    Args:
-        answers: {depth: (split with the lowest mean, "yes" or "no")}; "yes" when the 95 % paired
-            interval of that split minus the fully shared network lies below 0.
-        table: {(depth, split): RMSE of every seed}.
-    """
-    from mtl_helpers.metrics import paired_interval
+    def right(features: Tensor, stitch: Tensor) -> Tensor:
+        return torch.einsum("kj,jbf->kbf", stitch, features)
 
-    depths = sorted({depth for depth, _ in table})
-    splits = sorted({split for _, split in table})
-    if not isinstance(answers, Mapping) or set(answers) != set(depths):
-        return f"give an answer for each depth: {depths}."
-    for depth in depths:
-        best = min(splits, key=lambda split: float(table[depth, split].mean()))
-        if not isinstance(answers[depth], tuple | list) or len(answers[depth]) != 2:
-            return f"depth {depth}: give two things, the split and 'yes' or 'no'."
-        split, sure = answers[depth]
-        if same(split, best) is not None:
-            means = float(table[depth, best].mean())
-            if split in splits:
-                return (
-                    f"depth {depth}: the mean RMSE at split {split} is "
-                    f"{float(table[depth, split].mean()):.3f}, and another split has {means:.3f}."
-                )
-            return f"depth {depth}: there is no split {split!r}; there are {splits}."
-        if best == splits[-1]:
-            truth = False
-        else:
-            pair = paired_interval(table[depth, best], table[depth, splits[-1]])
-            truth = pair.high < 0
-        said = said_yes(sure)
-        if said is None:
-            return f"depth {depth}: the second thing is 'yes' or 'no'."
-        if said != truth:
-            if best == splits[-1]:
-                return f"depth {depth}: the best split is full sharing; it cannot beat itself."
-            return (
-                f"depth {depth}: the split is right; the paired difference from full sharing is "
-                f"{pair:.3f}. Does the interval lie below 0?"
-            )
-    return None
+    def case(k: int, b: int, f: int) -> Callable[[torch.Generator], tuple[Tensor, Tensor]]:
+        return lambda g: (
+            torch.randn(k, b, f, generator=g, dtype=F64),
+            torch.rand(k, k, generator=g, dtype=F64),
+        )
+
+    small = (
+        torch.tensor([[[1.0, 2.0]], [[10.0, 20.0]]], dtype=F64),
+        torch.tensor([[0.9, 0.1], [0.3, 0.7]], dtype=F64),
+    )
+    drawn = [*draws(case(2, 3, 4)), *draws(case(3, 3, 3), 2), *draws(case(4, 2, 5), 2)]
+    wrong = compare(
+        answer,
+        right,
+        [small, *drawn],
+        slips={
+            "rows and columns are exchanged: row k says what task k goes on with.": (
+                lambda x, a: right(x, a.T)
+            ),
+            "you put a softmax on the stitch: here its numbers are used as they are.": (
+                lambda x, a: right(x, a.softmax(1))
+            ),
+            "you divided each row by its sum: a stitch need not add up to 1.": (
+                lambda x, a: right(x, a / a.sum(1, keepdim=True))
+            ),
+            "you kept only the diagonal: nothing crosses to another task.": (
+                lambda x, a: a.diagonal()[:, None, None] * x
+            ),
+            "that is the sum over the columns for every task; the stitch weighs them.": (
+                lambda x, a: x.sum(0, keepdim=True).expand_as(x)
+            ),
+            "you multiplied number by number; each task needs a sum over all columns.": (
+                lambda x, a: a.sum(1)[:, None, None] * x
+            ),
+        },
+    )
+    return (
+        wrong
+        or gradient_reaches(answer, drawn[0], right=right)
+        or inputs_left_alone(answer, drawn[0])
+    )
 
 
 @exercise(
     "03.4",
-    "Three stitches",
-    kind="tweak and predict",
-    difficulty=1,
-    minutes=2,
-    right="the identity cuts the thread, equal rows make one network of two, and off-diagonal "
-    "ones swap.",
+    "A mixture with its gates",
+    kind="build",
+    difficulty=3,
+    minutes=6,
+    right="each example has weights of its own, for each task; that is what a stitch cannot do.",
 )
-def three_stitches(answers: Any) -> str | None:
-    """Check three 2 x 2 stitches: separate, the same for both, swapped."""
-    wanted = {"separate", "same", "swapped"}
-    if not isinstance(answers, Mapping) or set(answers) != wanted:
-        return "give a stitch for each of 'separate', 'same' and 'swapped'."
-    if is_empty(answers):
+def mixture(answer: Callable[..., Any]) -> str | None:
+    """Check ``mixture(x, experts, gates)``: every task's features, {name: [B, F]}."""
+    if message := not_a_function(answer):
+        return message
+    for count, names, batch in ((3, ("a", "b"), 5), (2, ("a", "b", "c"), 2), (4, ("b", "a"), 4)):
+        torch.manual_seed(count)
+        experts = nn.ModuleList(
+            nn.Sequential(nn.Linear(3, 4, dtype=F64), nn.ReLU()) for _ in range(count)
+        )
+        gates = nn.ModuleDict({n: nn.Linear(3, count, bias=False, dtype=F64) for n in names})
+        with torch.no_grad():
+            for gate in gates.values():
+                gate.weight.mul_(4)
+        x = 2 * torch.randn(batch, 3, dtype=F64)
+        if message := _mixture(answer, x, experts, gates):
+            return f"with {count} experts, {len(names)} tasks and {batch} examples: {message}"
+    return None
+
+
+def _mixture(
+    answer: Callable[..., Any], x: Tensor, experts: nn.ModuleList, gates: nn.ModuleDict
+) -> str | None:
+    """Say what is wrong with one mixture."""
+    made = torch.stack([expert(x) for expert in experts])  # [E, B, F]
+    scores = {name: gate(x) for name, gate in gates.items()}
+
+    def mix(weights: Tensor) -> Tensor:
+        return torch.einsum("be,ebf->bf", weights, made)
+
+    counts = _calls([*experts, *gates.values()])
+    found = answer(x.clone(), experts, gates)
+    if is_empty(found):
         raise NotAttemptedError
-    a = {name: as_numbers(value, repr(name)) for name, value in answers.items()}
-    for name, value in a.items():
-        if value.shape != (2, 2):
-            return f"{name!r}: a stitch of two tasks is a 2 x 2 matrix; found {list(value.shape)}."
-    same_rows = a["same"] @ torch.tensor([3.0, 7.0], dtype=F64)
-    if not torch.equal(a["separate"], torch.eye(2, dtype=F64)):
-        if (a["separate"].diagonal() == 1).all():
-            return "'separate': something off the diagonal still lets the other task in."
-        return "'separate': every task must go on with its own features, unchanged."
-    if same_rows[0] != same_rows[1]:
-        return "'same': for features 3 and 7 the two tasks go on with different numbers."
-    if not torch.allclose(a["same"], torch.full((2, 2), 0.5, dtype=F64)):
-        return "'same': they agree, but on something else than the mean of both."
-    if torch.equal(a["swapped"], a["separate"]):
-        return "'swapped': that is 'separate' again. Row k says what task k goes on with."
-    if not torch.equal(a["swapped"], torch.eye(2, dtype=F64).flip(0)):
-        return "'swapped': task 1 must go on with exactly task 2's features, and the reverse."
+    if not isinstance(found, Mapping) or set(found) != set(gates):
+        return "give a dictionary with the features of each name in `gates`."
+    runs = max(counts[id(expert)] for expert in experts)
+    slips = {
+        "the softmax runs over the examples (axis 0); the weights of one example must add up to 1 "
+        "over the experts (axis 1).": lambda n: mix(scores[n].softmax(0)),
+        "the softmax is missing: the weights are not positive, and do not add up to 1.": (
+            lambda n: mix(scores[n])
+        ),
+        "every example gets the mean weights of the batch; each has weights of its own.": (
+            lambda n: mix(scores[n].softmax(1).mean(0).expand_as(scores[n]))
+        ),
+        "you averaged over the experts; the weights already add up to 1.": (
+            lambda n: mix(scores[n].softmax(1)) / len(experts)
+        ),
+        "that is the plain mean of the experts: the gates are not used.": lambda n: made.mean(0),
+        "only the expert with the largest weight counts; a mixture adds up all of them.": (
+            lambda n: mix(nn.functional.one_hot(scores[n].argmax(1), len(experts)).to(F64))
+        ),
+    }
+    for name in gates:
+        if same(found[name], mix(scores[name].softmax(1))) is None:
+            continue
+        for message, slip in slips.items():
+            if all(same(found[n], slip(n)) is None for n in gates):
+                return message
+        other = next((n for n in gates if same(found[name], mix(scores[n].softmax(1))) is None), "")
+        if other:
+            return f"task {name!r} got the features of {other!r}: each task has a gate of its own."
+        off = same(found[name], mix(scores[name].softmax(1)))
+        return f"the features of task {name!r} are off: {off}."
+    if runs > 1:
+        return f"right numbers, but each expert runs {runs} times: run the experts once for all."
+    for name in gates:
+        if not isinstance(found[name], Tensor) or not found[name].requires_grad:
+            return f"the features of {name!r} have no gradient: leave out detach, no_grad, NumPy."
+        needed = {id(experts[0][0].weight): "the experts", id(gates[name].weight): "its gate"}
+        if cut := [what for key, what in needed.items() if key not in leaves_of(found[name])]:
+            return f"the numbers are right, but no gradient of task {name!r} reaches {cut[0]}."
     return None
 
 
 @exercise(
     "03.5",
-    "Mix the experts",
-    kind="fill one line",
+    "Is one trunk enough?",
+    kind="explain with numbers",
     difficulty=2,
-    minutes=3,
-    right="every example has weights of its own; that is what a gate adds to a stitch.",
+    minutes=5,
+    right='"enough" needs the whole interval below the margin; that it contains zero says nothing.',
 )
-def mix(answer: Callable[..., Any]) -> str | None:
-    """Check ``mix(scores, experts)``: [B, E], [E, B, F] -> [B, F] by softmax weights."""
+def verdict(answer: Callable[..., Any]) -> str | None:
+    """Check ``verdict(trunk, rival, margin)``: "enough", "not enough" or "open".
 
-    def right(scores: Tensor, experts: Tensor) -> Tensor:
-        return torch.einsum("be,ebf->bf", scores.softmax(1), experts)
+    ``trunk`` and ``rival`` hold one error per seed, for the same seeds.
+    """
 
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        return (
-            torch.randn(5, 3, generator=g, dtype=F64),
-            torch.randn(3, 5, 2, generator=g, dtype=F64),
-        )
+    def judge(interval: Any, margin: float) -> str:
+        if interval.low > margin:
+            return "not enough"
+        return "enough" if interval.high < margin else "open"
 
-    def square(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        return (
-            torch.randn(4, 4, generator=g, dtype=F64),
-            torch.randn(4, 4, 4, generator=g, dtype=F64),
-        )
+    def right(trunk: Any, rival: Any, margin: float) -> str:
+        return judge(paired_interval(trunk, rival), margin)
 
+    def by_zero(trunk: Any, rival: Any, margin: float) -> str:
+        interval = paired_interval(trunk, rival)
+        return "not enough" if interval.low > 0 else "enough"
+
+    def case(mean: float, noise: float, luck: float) -> Callable[[torch.Generator], tuple]:
+        def draw(g: torch.Generator) -> tuple[Tensor, Tensor, float]:
+            common = 0.5 + luck * torch.randn(8, generator=g, dtype=F64)
+            return common + mean + noise * torch.randn(8, generator=g, dtype=F64), common, 0.02
+
+        return draw
+
+    kinds = [(0.0, 0.002, 0.1), (0.1, 0.01, 0.1), (0.0, 0.1, 0.01), (0.012, 0.002, 0.1),
+             (-0.1, 0.01, 0.1), (0.05, 0.1, 0.01), (0.03, 0.002, 0.1)]  # fmt: skip
+    cases = [drawn for k, kind in enumerate(kinds) for drawn in draws(case(*kind), 2, seed=k)]
     return compare(
         answer,
         right,
-        [*draws(case), *draws(square, 2)],
+        cases,
         slips={
-            "the softmax runs over the examples (axis 0); an example's weights must add up to 1 "
-            "over its experts (axis 1).": lambda s, e: torch.einsum("be,ebf->bf", s.softmax(0), e),
-            "you forgot the softmax: the weights do not add up to 1.": (
-                lambda s, e: torch.einsum("be,ebf->bf", s, e)
+            "an interval that contains zero does not show that one trunk is enough. "
+            '"enough" needs the whole interval below the margin.': by_zero,
+            "you look at the mean only; the whole interval must lie on one side of the margin.": (
+                lambda a, b, m: "not enough" if float(torch.mean(a - b)) > m else "enough"
             ),
-            "you used the mean gate of the batch: every example has a gate of its own.": (
-                lambda s, e: torch.einsum("e,ebf->bf", s.softmax(1).mean(0), e)
+            "the sign is turned: trunk minus rival is positive where the trunk is worse.": (
+                lambda a, b, m: right(b, a, m)
             ),
-            "you averaged over the experts; the weights already add up to 1.": (
-                lambda s, e: right(s, e) / s.shape[1]
+            "the seeds are the same for both: use the interval of the paired differences.": (
+                lambda a, b, m: judge(_unpaired(a, b), m)
             ),
+            '"not enough" must lie beyond the margin, too: a smaller loss does not count.': (
+                lambda a, b, m: "not enough" if paired_interval(a, b).low > 0 else right(a, b, m)
+            ),
+            "zero is the border here; the margin is.": lambda a, b, m: right(a, b, 0.0),
         },
     )
+
+
+def _unpaired(ours: Any, theirs: Any) -> Any:
+    """Give the interval of a difference of means as if the seeds had nothing in common."""
+
+    class Wide:
+        pass
+
+    a, b = mean_interval(ours), mean_interval(theirs)
+    half = float(np.hypot(a.high - a.mean, b.high - b.mean))
+    wide = Wide()
+    wide.low, wide.high = a.mean - b.mean - half, a.mean - b.mean + half
+    return wide
+
+
+# ------------------------------------------------------------------------------ the adapter
 
 
 @exercise(
     "03.6",
-    "Scale and shift a map",
-    kind="fill one line",
+    "An adapter for each task",
+    kind="build",
     difficulty=2,
-    minutes=2,
-    right="one number a channel, whatever the size of the image.",
+    minutes=5,
+    right="before the first adapter all tasks see the same: run that stage once.",
 )
-def film(answer: Callable[..., Any]) -> str | None:
-    """Check ``film(x, gamma, beta)``: [B, C, H, W], [C], [C] -> [B, C, H, W]."""
-
-    def right(x: Tensor, gamma: Tensor, beta: Tensor) -> Tensor:
-        return gamma[:, None, None] * x + beta[:, None, None]
-
-    def case(shape: tuple[int, ...]) -> Callable[[torch.Generator], tuple[Tensor, Tensor, Tensor]]:
-        def draw(g: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-            x = torch.randn(shape, generator=g, dtype=F64)
-            gamma, beta = torch.randn(2, shape[1], generator=g, dtype=F64)
-            return x, gamma, beta
-
-        return draw
-
-    square = draws(case((3, 4, 4, 4)), 2)
-    x, gamma, beta = square[0]
-    try:
-        on_width = same(answer(x, gamma, beta), gamma * x + beta) is None
-    except RuntimeError:
-        on_width = False
-    if on_width:
-        return (
-            "gamma and beta [C] meet the last axis, the width: with 4 channels and 4 columns that "
-            "runs and is wrong. Give them the shape [C, 1, 1]."
+def adapted(answer: Callable[..., Any]) -> str | None:
+    """Check ``adapted(x, stages, adapters)``: {name: [B, F]}; the first stage runs once."""
+    if message := not_a_function(answer):
+        return message
+    for depth, names in ((2, ("a", "b")), (3, ("a", "b", "c")), (1, ("b", "a"))):
+        torch.manual_seed(depth)
+        widths = [3, 4, 5, 4][: depth + 1]
+        stages = nn.ModuleList(
+            nn.Sequential(nn.Linear(a, b, dtype=F64), nn.Tanh()) for a, b in pairwise(widths)
         )
-    return compare(
-        answer,
-        right,
-        [*draws(case((2, 3, 5, 6)), 2), *square, *draws(case((3, 3, 3, 2)), 1)],
-        slips={
-            "you scaled and did not shift: beta is missing.": lambda x, g, b: right(x, g, 0 * b),
-            "you shifted first and scaled then: beta must not be multiplied by gamma.": (
-                lambda x, g, b: right(x + b[:, None, None], g, 0 * b)
-            ),
-            "that is 1 + gamma; here gamma itself scales, and starts at 1.": (
-                lambda x, g, b: right(x, 1 + g, b)
-            ),
-        },
-    )
+        pairs = {n: [(torch.randn(w, dtype=F64), torch.randn(w, dtype=F64)) for w in widths[1:]]
+                 for n in names}  # fmt: skip
+        x = torch.randn(6, 3, dtype=F64)
+        if message := _adapted(answer, x, stages, pairs):
+            return f"with {depth} stages and {len(names)} tasks: {message}"
+    return None
 
 
-# ------------------------------------------------------------------------------ shapes clinic
+def _adapted(
+    answer: Callable[..., Any], x: Tensor, stages: nn.ModuleList, pairs: dict[str, Any]
+) -> str | None:
+    """Say what is wrong with the adapted features."""
+
+    def by_hand(name: str, change: Callable[..., Tensor]) -> Tensor:
+        z = x
+        for stage, (gamma, beta) in zip(stages, pairs[name], strict=True):
+            z = change(stage(z), gamma, beta)
+        return z
+
+    expected = {name: by_hand(name, lambda z, g, b: g * z + b) for name in pairs}
+    slips = {
+        "you scaled and did not shift: beta is missing.": lambda z, g, b: g * z,
+        "you shifted first and scaled then; beta must not be multiplied by gamma.": (
+            lambda z, g, b: g * (z + b)
+        ),
+        "that scales by 1 + gamma; here gamma itself scales, and starts at 1.": (
+            lambda z, g, b: (1 + g) * z + b
+        ),
+        "that is the plain trunk: the adapters are not used.": lambda z, g, b: z,
+    }
+    wrong = {m: {n: by_hand(n, change) for n in pairs} for m, change in slips.items()}
+    plain = x
+    for stage in stages:
+        plain = stage(plain)
+    last = {n: pairs[n][-1][0] * plain + pairs[n][-1][1] for n in pairs}
+    wrong["only the last adapter is used; there is one after every stage."] = last
+    counts = _calls(stages)
+    given = {n: [(g.clone().requires_grad_(), b.clone()) for g, b in found]
+             for n, found in pairs.items()}  # fmt: skip
+    found = answer(x.clone(), stages, given)
+    if is_empty(found):
+        raise NotAttemptedError
+    if not isinstance(found, Mapping) or set(found) != set(pairs):
+        return "give a dictionary with the features of each name in `adapters`."
+    if off := next((t for n in pairs if (t := same(found[n], expected[n]))), None):
+        for message, features in wrong.items():
+            if all(same(found[n], features[n]) is None for n in pairs):
+                return message
+        return f"the features are off: {off}."
+    runs = counts[id(stages[0])]
+    if runs > 1:
+        return (
+            f"right numbers, but the first stage runs {runs} times. Before the first adapter every "
+            "task sees the same features: run it once."
+        )
+    for name in pairs:
+        if not isinstance(found[name], Tensor) or not found[name].requires_grad:
+            return f"the features of {name!r} have no gradient: leave out detach, no_grad, NumPy."
+        needed = [id(stages[0][0].weight), *(id(g) for g, _ in given[name])]
+        if any(key not in leaves_of(found[name]) for key in needed):
+            return f"the numbers are right, but a part of the way of {name!r} is detached."
+    return None
+
+
+# --------------------------------------------------------------------- three bugs, and heads
 
 
 def _built(make: Callable[..., Any], *values: Any) -> nn.Module:
@@ -351,28 +524,28 @@ def _run(model: nn.Module, inputs: Tensor) -> Any:
     minutes=2,
     right="pooling halves height and width: 32 channels of 16 x 16 are 8192 numbers.",
 )
-def pooled_net(answer: Callable[..., Any]) -> str | None:
-    """Check ``make_net()``: 3 x 32 x 32 images through one pooling to ten classes."""
-    model = _built(answer)
-    found = _run(model, torch.zeros(2, 3, 32, 32, dtype=F64))
+def pooled_net(answer: Any) -> str | None:
+    """Check ``make_net()``: 3 x 32 x 32 images through convolution and pooling to ten classes."""
+    model = answer.to(F64) if isinstance(answer, nn.Module) else _built(answer)
+    pixels = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0), dtype=F64)
+    found = _run(model, pixels)
     if isinstance(found, str):
         return f"it still does not take images of 3 x 32 x 32: {found}."
-    if not isinstance(found, Tensor) or tuple(found.shape) != (2, 10):
+    if not isinstance(found, Tensor) or tuple(found.shape) != (4, 10):
         shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        return f"two images must give [2, 10]; found {shape}."
-    if sum(p.numel() for p in model.parameters()) > 200_000:
-        return (
-            "it runs, but without the pooling: the linear layer has four times as many numbers "
-            "as it needs. Mend the layer's size, not the pooling."
-        )
-    pixels = torch.randn(1, 3, 32, 32, dtype=F64, requires_grad=True)
-    found = model.eval()(pixels)
+        return f"four images must give [4, 10]; found {shape}."
+    model.eval()
+    wrong = layers_stay(model, (pixels,)) or parameters_learn(model, (pixels,))
+    if wrong := wrong or each_example_counts(model, pixels):
+        return wrong
+    pixels.requires_grad_()
+    found = model(pixels)
     steps = " ".join(node.name() for node in nodes_of(found))
-    for word, lost in (("Conv", "convolution"), ("Pool", "pooling")):
-        if word not in steps:
-            return f"it runs, but the {lost} is gone: mend the size of the linear layer alone."
+    for words, lost in ((("Conv",), "convolution"), (("Pool", "Mean", "Amax"), "pooling")):
+        if not any(word in steps for word in words):
+            return f"it runs, but the {lost} is gone: correct the size of the linear layer alone."
     found.square().sum().backward()
-    touched = (pixels.grad != 0).any(1)[0]
+    touched = (pixels.grad != 0).any(1).any(0)
     corners = touched[:4, :4].any() and touched[-4:, -4:].any()
     if not (corners and touched[:4, -4:].any() and touched[-4:, :4].any()):
         return "it runs, but part of the image no longer reaches the output."
@@ -408,8 +581,8 @@ def column_loss(answer: Callable[..., Any]) -> str | None:
     five = draws(case(5), 2)
     if same(answer(*five[0]), broadcast(*five[0])) is None:
         return (
-            "nothing is mended yet. With B = 5 it runs, and the five targets of five examples lie "
-            "along the columns, the same in every row; with most other B it crashes."
+            "nothing is corrected yet. With B = 5 it runs, and the five targets lie along the "
+            "columns, the same in every row; with most other B it crashes."
         )
     wrong = compare(
         answer,
@@ -466,10 +639,14 @@ def registered_heads(answer: Callable[..., Any]) -> str | None:
     for name, count in outputs.items():
         if tuple(found[name].shape) != (3, count):
             return f"{name!r} must have shape [3, {count}]; found {list(found[name].shape)}."
+    if "new layer" in (message := layers_stay(model, (x,)) or ""):
+        return message
+    frozen = [name for name, p in model.named_parameters() if not p.requires_grad]
+    if frozen:
+        return f"`{frozen[0]}` asks for no gradient (requires_grad is off): it cannot learn."
     ids = {id(p) for p in model.parameters()}
-    for name in outputs:
-        if not found[name].requires_grad:
-            return f"no gradient can flow into the head of {name!r}."
+    if stuck := [name for name in outputs if not found[name].requires_grad]:
+        return f"no gradient can flow into the head of {stuck[0]!r}: leave out no_grad and detach."
     missed = [name for name, output in found.items() if set(leaves_of(output)) - ids]
     if missed:
         return (
@@ -510,11 +687,11 @@ def which_head(answers: Any) -> str | None:
         "f": "detection",
     }
     why = {
-        "a": "one set of scores for a whole image, and one class a image",
+        "a": "one set of scores for a whole image, and one class per image",
         "b": "a set of scores for every pixel",
-        "c": "four numbers a place beside scores: where, how large, and what",
-        "d": "a map a joint, and the place of its peak counts",
-        "e": "five numbers an image are five class scores, whatever the variable is called",
+        "c": "four numbers per place next to the scores: where, how large, and what",
+        "d": "one map per joint, and the place of its peak counts",
+        "e": "five numbers per image are five class scores, whatever the variable is called",
         "f": "boxes are matched to boxes by their overlap, and ranked by score",
     }
     if not isinstance(answers, Mapping) or set(answers) != set(right):
@@ -525,408 +702,4 @@ def which_head(answers: Any) -> str | None:
             return f"{key}: choose one of {', '.join(sorted(set(right.values())))}."
         if found != expected:
             return f"{key} is not {found}: {why[key]}."
-    return None
-
-
-@exercise(
-    "03.11",
-    "A head on a map",
-    kind="bug hunt",
-    difficulty=2,
-    minutes=3,
-    right="nn.Linear takes the last axis, whatever it is: flatten or average the map first.",
-)
-def flat_head(answer: Callable[..., Any]) -> str | None:
-    """Check ``make_net()``: 3 x 16 x 16 images to five scores an image, seeing all of it."""
-    model = _built(answer)
-    found = _run(model, torch.zeros(2, 3, 16, 16, dtype=F64))
-    if isinstance(found, str):
-        return f"now it crashes on images of 3 x 16 x 16: {found}."
-    if not isinstance(found, Tensor) or tuple(found.shape) != (2, 5):
-        shape = list(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        return f"two images must give [2, 5], five scores each; found {shape}."
-    pixels = torch.randn(256, 3, 16, 16, dtype=F64, requires_grad=True)
-    rows = _linear_rows(model.eval())
-    found = model(pixels)
-    if not any("Conv" in node.name() for node in nodes_of(found)):
-        return "the shape is right, but the convolution is gone: mend the head alone."
-    found.square().sum().backward()
-    seen = (pixels.grad != 0).any(1).any(0)
-    blocks = seen.reshape(4, 4, 4, 4).any(3).any(1)
-    if not blocks.all():
-        return (
-            f"the shape is right, but {int((~blocks).sum())} of the 16 regions of the image never "
-            "reach the output: you picked a part of the map instead of flattening it."
-        )
-    if rows and rows[0] == (4, 4):
-        return (
-            "the head still reads rows of four pixels; averaging its outputs afterwards treats "
-            "all eight channels alike. Flatten the map, or average over its pixels, before it."
-        )
-    convolutions = [m for m in model.modules() if isinstance(m, nn.Conv2d)]
-    return _channels_count(model, convolutions[-1], pixels.detach()) if convolutions else None
-
-
-def _linear_rows(model: nn.Module) -> list[tuple[int, int]]:
-    """Collect, at each run of a linear layer, how many axes its input has, and its last size."""
-    rows: list[tuple[int, int]] = []
-    for module in model.modules():
-        if isinstance(module, nn.Linear):
-            module.register_forward_hook(lambda _, x, __: rows.append((x[0].ndim, x[0].shape[-1])))
-    return rows
-
-
-@torch.no_grad()
-def _channels_count(model: nn.Module, convolution: nn.Conv2d, pixels: Tensor) -> str | None:
-    """Say which channels of a convolution do not count, each for itself, in the output."""
-    before, kept = model(pixels), [p.clone() for p in convolution.parameters()]
-
-    def output(change: Callable[[Tensor], Tensor]) -> Tensor:
-        for p, value in zip(convolution.parameters(), kept, strict=True):
-            p.copy_(change(value))
-        return model(pixels)
-
-    def without(channel: int) -> Callable[[Tensor], Tensor]:
-        keep = torch.arange(convolution.out_channels) != channel
-        return lambda value: value * keep.reshape(-1, *[1] * (value.ndim - 1))
-
-    if torch.allclose(output(lambda value: value.roll(1, 0)), before):
-        return (
-            "the channels in another order give the same scores: you averaged over the "
-            "channels, so none counts for itself. Average over the pixels, or flatten the map."
-        )
-    channels = range(convolution.out_channels)
-    idle = [c for c in channels if torch.equal(output(without(c)), before)]
-    if idle:
-        return (
-            f"the shape is right, but {len(idle)} of {len(channels)} channels never reach the "
-            "output: every channel of the map should count."
-        )
-    return None
-
-
-@exercise(
-    "03.12",
-    "One head behind the other",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=3,
-    right="two heads read the same features; neither reads the other.",
-)
-def two_heads(answer: Callable[..., Any]) -> str | None:
-    """Check ``make_model()``: [B, 16] -> kind [B, 4] and size [B, 1], neither read by the other."""
-    model = _built(answer).train()
-    x = torch.randn(6, 16, dtype=F64)
-    found = _run(model, x)
-    if isinstance(found, str):
-        return f"it does not run on features of shape [6, 16]: {found}."
-    if not isinstance(found, Mapping) or set(found) != {"kind", "size"}:
-        return "give a dictionary with the outputs 'kind' and 'size'."
-    for name, count in (("kind", 4), ("size", 1)):
-        if tuple(found[name].shape) != (6, count):
-            return f"{name!r} must have shape [6, {count}]; found {list(found[name].shape)}."
-    model.eval()
-    found = model(x)
-    leaves = {name: set(leaves_of(output)) for name, output in found.items()}
-    parameters = {id(p): p for p in model.parameters()}
-    for name, ids in leaves.items():
-        if not ids & set(parameters):
-            return f"nothing learns from the loss of {name!r}."
-    if leaves["kind"] == leaves["size"]:
-        return _one_layer(model, x)
-    for mover, other in (("size", "kind"), ("kind", "size")):
-        own = leaves[mover] - leaves[other]
-        before = model(x)[other]
-        with torch.no_grad():
-            for i in own & set(parameters):
-                parameters[i] += 0.1
-        if not own:
-            return (
-                f"the output of {other!r} needs the layer that gives {mover!r}: one head reads "
-                "what the other wrote."
-            )
-        if not torch.equal(model(x)[other], before):
-            return (
-                f"the output of {other!r} still moves with the head of {mover!r}: detach() keeps "
-                "the gradient out, but it reads the same numbers."
-            )
-    z = x.clone().requires_grad_()
-    for name, output in model(z).items():
-        (slope,) = torch.autograd.grad(
-            output.square().sum(), z, retain_graph=True, allow_unused=True
-        )
-        read = 0 if slope is None else int((slope != 0).any(0).sum())
-        if read < 16:
-            return f"the head of {name!r} reads {read} of the 16 features: give it all of z."
-    return None
-
-
-def _one_layer(model: nn.Module, x: Tensor) -> str:
-    """Say what is wrong with two outputs that come from the same parameters."""
-    before = model(x)
-    parameters = [p for p in model.parameters() if p.requires_grad]
-    slopes = torch.autograd.grad(
-        before["size"].square().sum(), parameters, retain_graph=True, allow_unused=True
-    )
-    with torch.no_grad():
-        for p, slope in zip(parameters, slopes, strict=True):
-            if slope is not None:
-                p -= 0.1 * slope
-    if torch.equal(model(x)["kind"], before["kind"]):
-        return (
-            "that would learn, but one layer holds both heads: nobody can freeze, save or count "
-            "them alone. Give each a layer of its own."
-        )
-    return "both outputs come from the same numbers: a step on one task's loss moves both."
-
-
-@exercise(
-    "03.13",
-    "Another image size",
-    kind="bug hunt",
-    difficulty=2,
-    minutes=3,
-    right="adaptive pooling gives the head the same shape for every image.",
-)
-def any_size(answer: Callable[..., Any]) -> str | None:
-    """Check ``make_net()``: one network for grey images of 28, 32 and 41 pixels."""
-    model = _built(answer)
-    failed = {}
-    for size in (28, 32, 41):
-        found = _run(model, torch.zeros(2, 1, size, size, dtype=F64))
-        if isinstance(found, str):
-            failed[size] = found
-        elif not isinstance(found, Tensor) or tuple(found.shape) != (2, 5):
-            return f"images of {size} x {size} must give [2, 5]; found {list(found.shape)}."
-    if failed:
-        fits = [size for size in (28, 32, 41) if size not in failed]
-        size = next(iter(failed))
-        where = f"It fits {fits} only. " if fits else ""
-        return f"{where}With {size} x {size}: {failed[size]}."
-    for size in (28, 32, 41):
-        pixels = torch.randn(256, 1, size, size, dtype=F64, requires_grad=True)
-        model.eval()(pixels).square().sum().backward()
-        seen = (pixels.grad != 0).any(0)[0]
-        edges = {"top": seen[:2], "bottom": seen[-2:], "left": seen[:, :2], "right": seen[:, -2:]}
-        if cut := [name for name, part in edges.items() if not part.any()]:
-            return (
-                f"it takes every size, but cuts images: of {size} x {size} pixels the edge at the "
-                f"{', '.join(cut)} is never seen."
-            )
-        if (share := float(seen.double().mean())) < 0.8:
-            return (
-                f"it takes every size, but of images of {size} x {size} it never sees "
-                f"{1 - share:.0%} of the pixels."
-            )
-    return None
-
-
-def _ages() -> list[tuple[Tensor, Tensor]]:
-    """Outputs [B, 1] and ages [B]: a small case, then random ones."""
-
-    def case(g: torch.Generator) -> tuple[Tensor, Tensor]:
-        return (
-            5 * torch.rand(6, 1, generator=g, dtype=F64),
-            5 * torch.rand(6, generator=g, dtype=F64),
-        )
-
-    small = torch.tensor([[1.0], [2.0]], dtype=F64), torch.tensor([1.5, 2.75], dtype=F64)
-    return [small, *draws(case)]
-
-
-@exercise(
-    "03.14",
-    "The age that lost its months",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=2,
-    right="class numbers are long, measurements stay floating.",
-)
-def age_loss(answer: Callable[..., Any]) -> str | None:
-    """Check ``age_loss(output, ages)``: [B, 1], [B] -> mean squared error."""
-
-    def right(output: Tensor, ages: Tensor) -> Tensor:
-        return (output[:, 0] - ages).square().mean()
-
-    wrong = compare(
-        answer,
-        right,
-        _ages(),
-        slips={
-            "nothing is mended yet: output and target are both cut to whole years.": (
-                lambda o, a: right(o.long(), a.long().double())
-            ),
-            "the output is still cut to whole years, and a cast to long stops the gradient: "
-            "nothing would learn.": lambda o, a: right(o.long(), a),
-            "the target is still cut to whole years.": lambda o, a: right(o, a.long()),
-            "you round the target: months are lost all the same.": lambda o, a: right(o, a.round()),
-            "the cast is gone, but [B, 1] against [B] became [B, B]: every output meets every "
-            "age.": lambda o, a: (o - a).square().mean(),
-            "the cast is not gone, and [B, 1] against [B] became [B, B].": (
-                lambda o, a: (o - a.long()).square().mean()
-            ),
-        },
-    )
-    output, ages = _ages()[0]
-    return wrong or _no_gradient(answer(output.requires_grad_(), ages) if callable(answer) else 0)
-
-
-@exercise(
-    "03.15",
-    "Nought per cent right",
-    kind="bug hunt",
-    difficulty=2,
-    minutes=3,
-    right="the argmax of one number is always 0; a measurement is scored by its distance.",
-)
-def age_score(answer: Callable[..., Any]) -> str | None:
-    """Check ``age_score(output, ages)``: [B, 1], [B] -> mean absolute error."""
-
-    def right(output: Tensor, ages: Tensor) -> Tensor:
-        return (output[:, 0] - ages).abs().mean()
-
-    return compare(
-        answer,
-        right,
-        _ages(),
-        slips={
-            "that is still an accuracy by argmax: with one output it compares the age with 0.": (
-                lambda o, a: (o.argmax(1) == a).double().mean()
-            ),
-            "rounding makes classes of ages: 1.4 for 1.6 then counts as wrong as 80 does.": (
-                lambda o, a: (o[:, 0].round() == a.round()).double().mean()
-            ),
-            "[B, 1] against [B] became [B, B]: take outputs[:, 0] first.": (
-                lambda o, a: (o - a).abs().mean()
-            ),
-            "that is the mean squared error; asked for is the absolute one, in years.": (
-                lambda o, a: (o[:, 0] - a).square().mean()
-            ),
-            "that is the root mean squared error; asked for is the absolute one.": (
-                lambda o, a: (o[:, 0] - a).square().mean().sqrt()
-            ),
-        },
-    )
-
-
-def _ragged(g: torch.Generator) -> list[tuple[Tensor, Tensor]]:
-    sizes = (4, 4, 3)
-    return [
-        (torch.randn(n, 3, generator=g, dtype=F64), torch.randint(3, (n,), generator=g))
-        for n in sizes
-    ]
-
-
-@exercise(
-    "03.16",
-    "Counting with +=",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=2,
-    right="the sum of a batch's hits is one number; a vector of hits is not.",
-)
-def accuracy_over(answer: Callable[..., Any]) -> str | None:
-    """Check ``accuracy_over(batches)``: the share of right answers over all batches."""
-
-    def counts(batches: list[tuple[Tensor, Tensor]]) -> tuple[list[Tensor], int]:
-        hits = [(logits.argmax(1) == labels).double() for logits, labels in batches]
-        return hits, sum(len(h) for h in hits)
-
-    def right(batches: list[tuple[Tensor, Tensor]]) -> Tensor:
-        hits, examples = counts(batches)
-        return sum(h.sum() for h in hits) / examples
-
-    def case(g: torch.Generator) -> tuple[list[tuple[Tensor, Tensor]]]:
-        return (_ragged(g),)
-
-    return compare(
-        answer,
-        right,
-        draws(case, 6),
-        slips={
-            "you averaged the batches' accuracies: the short last batch then counts as much as a "
-            "full one.": lambda b: sum(h.mean() for h in counts(b)[0]) / len(b),
-            "you count batches with a hit in them; count hits.": (
-                lambda b: sum(float(h.any()) for h in counts(b)[0]) / counts(b)[1]
-            ),
-            "that is the number of hits; divide by the number of examples.": (
-                lambda b: sum(h.sum() for h in counts(b)[0])
-            ),
-            "you divided by the number of batches, not of examples.": (
-                lambda b: sum(h.sum() for h in counts(b)[0]) / len(b)
-            ),
-        },
-    )
-
-
-@exercise(
-    "03.17",
-    "The short last batch",
-    kind="bug hunt",
-    difficulty=1,
-    minutes=2,
-    right="every example counts the same, whichever batch it fell into.",
-)
-def mean_over(answer: Callable[..., Any]) -> str | None:
-    """Check ``mean_over(batches)``: the mean over examples of ragged batches of losses."""
-
-    def right(batches: list[Tensor]) -> Tensor:
-        return torch.cat(batches).mean()
-
-    def case(g: torch.Generator) -> tuple[list[Tensor]]:
-        return ([torch.rand(n, generator=g, dtype=F64) for n in (4, 4, 1)],)
-
-    small = ([torch.tensor([1.0, 1.0], dtype=F64), torch.tensor([4.0], dtype=F64)],)
-    return compare(
-        answer,
-        right,
-        [small, *draws(case)],
-        slips={
-            "that is the mean of the batches' means: the last example counts several times.": (
-                lambda b: sum(x.mean() for x in b) / len(b)
-            ),
-            "you dropped the short batch: its examples count too.": lambda b: right(b[:-1]),
-            "that is the sum; divide by the number of examples.": lambda b: torch.cat(b).sum(),
-            "you divided by the number of batches, not of examples.": (
-                lambda b: torch.cat(b).sum() / len(b)
-            ),
-            "every batch was divided by the size of the first: that is right only while all are "
-            "full.": lambda b: sum(x.sum() for x in b) / (len(b) * len(b[0])),
-        },
-    )
-
-
-@exercise(
-    "03.18",
-    "Left off the device",
-    kind="bug hunt",
-    difficulty=2,
-    minutes=3,
-    right="a module moves itself, a tensor gives a moved copy that must be kept.",
-)
-def on_device(answer: Callable[..., Any]) -> str | None:
-    """Check ``on_device(model, x, y, device)``: everything that is given back lies there.
-
-    The device is PyTorch's "meta", which holds shapes without numbers, so that no GPU is needed.
-    """
-    device = torch.device("meta")
-    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
-    found = answer(model, torch.zeros(4, 3), torch.zeros(4), device)
-    if not isinstance(found, tuple | list) or len(found) != 3:
-        return "give back three things: the model, x and y."
-    moved, x, y = found
-    if not isinstance(moved, nn.Module):
-        return "the first thing given back is not the model."
-    away = [name for name, value in moved.state_dict().items() if value.device != device]
-    if len(away) == len(moved.state_dict()):
-        return "the model is left off the device: its parameters are where they were."
-    if away:
-        return f"only a part of the model was moved; still elsewhere: {', '.join(away)}."
-    for name, value in (("x", x), ("y", y)):
-        if not isinstance(value, Tensor) or value.device != device:
-            return f"{name} is where it was: {name}.to(device) gives a copy, and must be kept."
-    if tuple(x.shape) != (4, 3) or tuple(y.shape) != (4,):
-        return "x and y are mixed up: give back the model, x and y, in this order."
-    if moved is not model:
-        return "that is another model: an optimiser made for the first one would not train it."
     return None

@@ -1,6 +1,7 @@
 """Recorded studies: sweeps too long to run live.
 
-A lesson's ``studies.py`` holds a list ``STUDIES``. ``python -m mtl_helpers.teaching.studies`` (or
+A lesson's ``studies.py`` holds a list ``STUDIES``, and so may the ``deeper_studies.py`` of its
+deeper notebooks. ``python -m mtl_helpers.teaching.studies`` (or
 ``make results``) runs them and writes each to ``data/results``; a test runs a sample of each again.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import itertools
 import math
 import pkgutil
 from collections.abc import Callable, Mapping, Sequence
@@ -102,8 +104,9 @@ def all_studies() -> dict[str, Study]:
     """
     found: dict[str, Study] = {}
     lessons = importlib.import_module(LESSONS).__path__
-    for name in sorted(module.name for module in pkgutil.iter_modules(lessons)):
-        place = f"{LESSONS}.{name}.studies"
+    names = sorted(module.name for module in pkgutil.iter_modules(lessons))
+    for name, file in itertools.product(names, ("studies", "deeper_studies")):
+        place = f"{LESSONS}.{name}.{file}"
         if importlib.util.find_spec(place) is None:
             continue
         module = importlib.import_module(place)

@@ -1,5 +1,36 @@
 """Wrong answers of lesson 03, and a part of what each must be told."""
 
+import runpy
+from pathlib import Path
+
+SPLIT = """
+class Split(nn.Module):
+    def __init__(self, widths, names, shared):
+        super().__init__()
+        self.shared = {shared}
+        self.own = {own}
+
+    def forward(self, x):
+        z = self.shared(x)
+        return {result}
+
+
+def split_network(widths, names, shared):
+    return Split(widths, names, shared)
+"""
+LATER = "nn.Sequential(*layers(widths)[{at}:], nn.Linear(widths[-1], {out}))"
+OWN = "nn.ModuleDict({{name: {later} for name in names}})"
+PARTS = {
+    "shared": "layers(widths)[:shared]",
+    "own": OWN.format(later=LATER.format(at="shared", out=1)),
+    "result": "{name: own(z) for name, own in self.own.items()}",
+}
+
+
+def split(**changes):
+    return SPLIT.format(**{**PARTS, **changes})
+
+
 COUNT = """
 def split_parameters(widths, outputs, shared):
     layers = [(a + {bias}) * b for a, b in zip(widths, widths[1:])]
@@ -13,30 +44,85 @@ def count(**changes):
     return COUNT.format(**{**COUNTED, **changes})
 
 
-ALL = "def outputs_of_all(trunk, heads, x):\n"
-BEST = """
-answers = {{}}
-for d in range(4):
-    best = min(range(4), key=lambda s: table[d, s].mean())
-    sure = best != 3 and paired_interval(table[d, best], table[d, 3]).high < 0
-    answers[d] = ({split}, {sure})
+STITCH = "def cross_stitch(features, stitch):\n    return "
+MIX = """
+def mixture(x, experts, gates):
+    outputs = torch.stack([{run} for expert in experts])
+    return {{
+        name: torch.einsum("ne,enf->nf", {weights}, outputs)
+        for name, gate in gates.items()
+    }}
 """
-STITCHES = {"separate": [[1, 0], [0, 1]], "same": [[0.5, 0.5], [0.5, 0.5]],
-            "swapped": [[0, 1], [1, 0]]}  # fmt: skip
 
 
-def stitches(**changes):
-    return f"stitches = { ({**STITCHES, **changes})!r}"
+def mix(run="expert(x)", weights="gate(x).softmax(1)"):
+    return MIX.format(run=run, weights=weights)
 
 
-MIX = "def mix(scores, experts):\n    return "
-FILM = "def film(x, gamma, beta):\n    return "
+VERDICT = """
+from scipy import stats
+from mtl_helpers.metrics import mean_interval, paired_interval
+
+def verdict(trunk, rival, margin):
+    interval = paired_interval({pair})
+    if interval.low > {low}:
+        return "not enough"
+    return "enough" if {enough} else "open"
+"""
+
+
+def verdict(pair="trunk, rival", low="margin", enough="interval.high < margin"):
+    return VERDICT.format(pair=pair, low=low, enough=enough)
+
+
+FILM = """
+def adapted(x, stages, adapters):
+    first, features = stages[0]({x}), {{}}
+    for name, pairs in adapters.items():
+        gamma, beta = pairs[0]
+        z = {first}
+        for stage, (gamma, beta) in zip(stages[1:], pairs[1:]):
+            z = {later}
+        features[name] = z{end}
+    return features
+"""
+
+
+def film(x="x", change="gamma * {} + beta", end=""):
+    return FILM.format(x=x, first=change.format("first"), later=change.format("stage(z)"), end=end)
+
+
+LOOPED = """
+def adapted(x, stages, adapters):
+    features = {}
+    for name, pairs in adapters.items():
+        z = x
+        for stage, (gamma, beta) in zip(stages, pairs):
+            z = gamma * stage(z) + beta
+        features[name] = z
+    return features
+"""
 NET = """
 def make_net():
     return nn.Sequential(
         nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), {pool}
         nn.Flatten(), nn.Linear({size}, 10),
     )
+"""
+INSIDE = """
+class Inside(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.body = nn.Sequential(
+            nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten())
+        self.last = nn.Linear(8192, 10)
+
+    def forward(self, x):
+        z = self.body(x)
+        return nn.Linear(8192, 10)(z)
+
+def make_net():
+    return Inside()
 """
 COLUMN = "def column_loss(outputs, target, task):\n    return "
 HEADS = """
@@ -60,137 +146,110 @@ HEAD_OF = {"a": "classification", "b": "segmentation", "c": "detection", "d": "k
 
 
 def heads(**changes):
-    return f"heads = { ({**HEAD_OF, **changes})!r}"
+    return f"kinds = { ({**HEAD_OF, **changes})!r}"
 
-
-MAP = """
-def make_net():
-    class Net(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.body = nn.Sequential(
-                nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4))
-            self.head = {head}
-
-        def forward(self, x):
-            z = self.body(x)
-            return {result}
-
-    return Net()
-"""
-TWO = """
-class Net(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.kind, self.size = nn.Linear(16, 4), nn.Linear({size}, 1)
-
-    def forward(self, z):
-        kind = self.kind(z)
-        return {{"kind": kind, "size": {result}}}
-
-
-def make_model():
-    return Net()
-"""
-ANY = """
-def make_net():
-    return nn.Sequential(
-        {first}nn.Conv2d(1, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2),
-        {pool}nn.Flatten(), {head},
-    )
-"""
-CUT = """
-class Cut(nn.Module):
-    def forward(self, x):
-        {rows}
-        return x[:, :, {part}, {part}]
-
-"""
-
-
-def cut(part, rows=""):
-    first = CUT.format(part=part, rows=rows)
-    return first + ANY.format(first="Cut(), ", pool="", head="nn.Linear(8 * 14 * 14, 5)")
-
-
-AGE = "def age_loss(output, ages):\n    return "
-SCORE = "def age_score(output, ages):\n    return "
-HITS = """
-def accuracy_over(batches):
-    hits = [(scores.argmax(1) == labels).double() for scores, labels in batches]
-    return {value}
-"""
-MEAN = "def mean_over(batches):\n    return "
-DEVICE = "def on_device(model, x, y, device):\n    return "
 
 SLIPS = {
     "03.1": [
-        (ALL + "    return {name: head(trunk(x)) for name, head in heads.items()}", "still runs 3"),
-        (ALL + "    z = trunk(x).detach()\n    return {n: h(z) for n, h in heads.items()}",
-         "reaches the trunk"),
-        (ALL + "    z = trunk.eval()(x)\n    return {n: h(z) for n, h in heads.items()}",
-         "switched dropout off"),
-        (ALL + "    trunk.eval()\n    z = trunk(x)\n    trunk.train()\n"
-         "    return {n: h(z) for n, h in heads.items()}", "ran without dropout"),
-        (ALL + "    z = trunk(x)\n    trunk.eval()\n    return {n: h(z) for n, h in heads.items()}",
-         "left it in eval()"),
-        (ALL + "    z = trunk(x)\n    return [h(z) for h in heads.values()]", "a dictionary"),
-        (ALL + "    z = trunk(x)\n    return {n: h(z * 0) for n, h in heads.items()}",
-         "is not its head"),
+        (split(result="{name: own(self.shared(x)) for name, own in self.own.items()}"),
+         "runs 3 times"),
+        (split(shared="layers(widths)[:0]", own=OWN.format(later=LATER.format(at=0, out=1))),
+         "Make the first layers once"),
+        (split(own="nn.ModuleDict({name: nn.Linear(widths[-1], 1) for name in names})",
+               shared="layers(widths)"), "a copy of its own"),
+        (split(own=OWN.format(later=LATER.format(at="shared", out=2))), "the shape [9, 1]"),
+        (split(result="torch.cat([own(z) for own in self.own.values()], 1)"), "a dictionary"),
+        (split(own=PARTS["own"].replace("nn.ModuleDict(", "dict(")), "not in a plain list"),
+        (split(result="{name: own(z.detach()) for name, own in self.own.items()}"),
+         "no gradient reaches"),
+        (split(result="{name: own(z - z.mean(0)) for name, own in self.own.items()}"),
+         "other examples"),
+        (split().replace("layers(widths)", "plain(widths)") + """
+def plain(widths):
+    return nn.Sequential(*(nn.Linear(a, b) for a, b in zip(widths, widths[1:])))
+""", "the network is linear"),
+        ("def split_network(widths, names, shared):\n    return names", "an nn.Module"),
     ],
     "03.2": [
-        (count(bias=0), "you left out the biases"),
-        (count(heads=0), "you left out the heads"),
-        (count(rest=1), "every task has its own copy"),
-        (count(first="len(outputs)"), "sharing is that they count once"),
-        (count(first="len(outputs)", rest=1), "the own ones"),
+        (count(bias=0), "left out the biases"),
+        (count(heads="0"), "left out the heads"),
+        (count(rest="1"), "every task has its own copy"),
+        (count(first="len(outputs)"), "count once"),
+        (count(first="len(outputs)", rest="1"), "the own ones"),
     ],
     "03.3": [
-        (BEST.format(split="3", sure="'no'"), "another split has"),
-        (BEST.format(split="d if d < 3 else best", sure="'yes'"), "below 0"),
-        (BEST.format(split="best + 1 if best < 3 else 0", sure="'yes'"), "at split 1 is"),
-        (BEST.format(split="best", sure="not sure"), "the paired difference"),
-        (BEST.format(split="best", sure="'surely'"), "'yes' or 'no'"),
+        (STITCH + 'torch.einsum("jk,jnf->knf", stitch, features)', "rows and columns"),
+        (STITCH + 'torch.einsum("kj,jnf->knf", stitch.softmax(1), features)', "a softmax"),
+        (STITCH + 'torch.einsum("kj,jnf->knf", stitch / stitch.sum(1, keepdim=True), features)',
+         "need not add up to 1"),
+        (STITCH + "stitch.diagonal()[:, None, None] * features", "only the diagonal"),
+        (STITCH + "features.sum(0, keepdim=True).expand_as(features)", "weighs them"),
+        (STITCH + 'torch.einsum("kj,jnf->knf", stitch, features).detach()', "detach"),
+        (STITCH + 'torch.einsum("kj,jnf->knf", stitch.detach(), features)', "`stitch`"),
     ],
     "03.4": [
-        (stitches(separate=[[1, 1], [1, 1]]), "something off the diagonal"),
-        (stitches(same=[[1, 1], [1, 1]]), "on something else than the mean"),
-        (stitches(same=[[0.9, 0.1], [0.1, 0.9]]), "different numbers"),
-        (stitches(swapped=[[1, 0], [0, 1]]), "'separate' again"),
-        (stitches(swapped=[[7 / 3, 0], [0, 3 / 7]]), "and the reverse"),
+        (mix(weights="gate(x).softmax(0)"), "over the examples (axis 0)"),
+        (mix(weights="gate(x)"), "the softmax is missing"),
+        (mix(weights="gate(x).softmax(1).mean(0).expand(len(x), -1)"), "mean weights of the batch"),
+        (mix(weights="gate(x).softmax(1) / len(experts)"), "averaged over the experts"),
+        (mix(weights="torch.full((len(x), len(experts)), 1 / len(experts))"), "not used"),
+        (mix(weights="F.one_hot(gate(x).argmax(1), len(experts)).double()"), "the largest weight"),
+        (mix(weights="list(gates.values())[0](x).softmax(1)"), "a gate of its own"),
+        (mix(run="expert(x).detach()"), "reaches the experts"),
+        (mix(weights="gate(x).softmax(1).detach()"), "reaches its gate"),
+        ("def mixture(x, experts, gates):\n    return {n: sum(g(x).softmax(1)[:, [e]] * f(x) "
+         "for e, f in enumerate(experts)) for n, g in gates.items()}", "run the experts once"),
+        ("def mixture(x, experts, gates):\n    return experts[0](x)", "a dictionary"),
     ],
     "03.5": [
-        (MIX + 'torch.einsum("be,ebf->bf", scores.softmax(0), experts)', "over the examples"),
-        (MIX + 'torch.einsum("be,ebf->bf", scores, experts)', "forgot the softmax"),
-        (MIX + 'torch.einsum("be,ebf->bf", scores.softmax(1), experts) / scores.shape[1]',
-         "averaged over the experts"),
-        (MIX + "(scores.softmax(1).mean(0)[:, None, None] * experts).sum(0)", "mean gate"),
+        (verdict(low="0", enough="True"), "does not show that one trunk is enough"),
+        (verdict(pair="rival, trunk"), "the sign is turned"),
+        (verdict(low="0"), "must lie beyond the margin"),
+        (verdict(low="0", enough="interval.high < 0"), "zero is the border"),
+        ("def verdict(trunk, rival, margin):\n"
+         "    return 'not enough' if (trunk - rival).mean() > margin else 'enough'",
+         "the mean only"),
+        ("import numpy as np\nfrom types import SimpleNamespace\n" + verdict().replace(
+            "paired_interval(trunk, rival)", "unpaired(trunk, rival)") + """
+def unpaired(trunk, rival):
+    a, b = mean_interval(trunk), mean_interval(rival)
+    half = np.hypot(a.high - a.mean, b.high - b.mean)
+    return SimpleNamespace(low=a.mean - b.mean - half, high=a.mean - b.mean + half)
+""", "paired differences"),
+        ("def verdict(trunk, rival, margin):\n    return 'enough'", "your answer is off"),
     ],
     "03.6": [
-        (FILM + "gamma * x + beta", "the last axis, the width"),
-        (FILM + "gamma[:, None, None] * x", "beta is missing"),
-        (FILM + "gamma[:, None, None] * (x + beta[:, None, None])", "shifted first"),
-        (FILM + "(1 + gamma[:, None, None]) * x + beta[:, None, None]", "1 + gamma"),
+        (LOOPED, "run it once"),
+        (film(change="gamma * {}"), "beta is missing"),
+        (film(change="gamma * ({} + beta)"), "shifted first"),
+        (film(change="(1 + gamma) * {} + beta"), "1 + gamma"),
+        (film(change="{}"), "the plain trunk"),
+        (film(end=".detach()"), "no gradient"),
+        (film(x="x.detach()", change="gamma.detach() * {} + beta"), "is detached"),
+        ("def adapted(x, stages, adapters):\n    for stage in stages:\n        x = stage(x)\n"
+         "    return {n: p[-1][0] * x + p[-1][1] for n, p in adapters.items()}",
+         "only the last adapter"),
     ],
     "03.7": [
         (NET.format(pool="nn.MaxPool2d(2),", size="32 * 32 * 32"), "still does not take"),
-        (NET.format(pool="", size="32 * 32 * 32"), "without the pooling"),
-        (NET.format(pool="nn.MaxPool2d(2),", size="32 * 16 * 16").replace("10)", "1)"), "[2, 10]"),
+        (NET.format(pool="", size="32 * 32 * 32"), "the pooling is gone"),
+        (NET.format(pool="nn.MaxPool2d(2),", size="32 * 16 * 16").replace("10)", "1)"), "[4, 10]"),
         ("def make_net():\n    class Cut(nn.Module):\n        def forward(self, x):\n"
          "            return x[:, :, :8, :8]\n\n    return nn.Sequential(Cut(), "
          "nn.Conv2d(3, 4, 3), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(4 * 9, 10))",
          "no longer reaches"),
-        (NET.format(pool="", size="32 * 16 * 16").replace("padding=1", "padding=1, stride=2"),
-         "the pooling is gone"),
         ("def make_net():\n    return nn.Sequential(nn.MaxPool2d(2), nn.Flatten(), "
          "nn.Linear(3 * 16 * 16, 10))", "the convolution is gone"),
+        (INSIDE, "in every call"),
+        (INSIDE.replace("nn.Linear(8192, 10)(z)", "self.last(z - z.mean(0))"), "other examples"),
+        (INSIDE.replace("nn.Linear(8192, 10)(z)", "self.last(z.detach())"), "no gradient reaches"),
     ],
     "03.8": [
         (COLUMN + "F.mse_loss(outputs, target[:, None].expand_as(outputs))", "into a column"),
         (COLUMN + "((outputs[:, [task]] - target) ** 2).mean()", "[B, 1]"),
         (COLUMN + "((outputs[:, 0] - target) ** 2).mean()", "always the first column"),
         (COLUMN + "((outputs[:, task] - target) ** 2).sum()", "the sum over the examples"),
-        (COLUMN + "F.mse_loss(outputs, target)", "nothing is mended yet"),
+        (COLUMN + "F.mse_loss(outputs, target)", "nothing is corrected yet"),
         (COLUMN + "F.mse_loss(outputs[task], target)", "your function raised"),
         (COLUMN + "F.mse_loss(outputs[:, task].detach(), target)", "no gradient flows"),
     ],
@@ -204,6 +263,11 @@ SLIPS = {
         (HEADS.format(heads=REGISTERED.replace("8", "6")).replace("self.trunk(x).relu()", "x")
          .replace("self.trunk = nn.Linear(6, 8)", "pass"),
          "no parameter serves all"),
+        (HEADS.format(heads=REGISTERED).replace("head(z) for", "nn.Linear(8, head.out_features)(z) "
+         "for"), "in every call"),
+        (HEADS.format(heads=REGISTERED) + "\nmake_it = make_model\n\ndef make_model(outputs):\n"
+         "    net = make_it(outputs)\n    net.heads.requires_grad_(False)\n    return net\n",
+         "requires_grad is off"),
         (HEADS.format(heads="nn.Linear(8, 7); self.outputs = outputs").replace(
             "{name: head(z) for name, head in self.heads.items()}",
             "dict(zip(self.outputs, self.heads(z).split(list(self.outputs.values()), 1)))"),
@@ -217,84 +281,8 @@ SLIPS = {
     "03.10": [
         (heads(a="detection"), "a is not detection"),
         (heads(e="detection"), "whatever the variable is called"),
-        (heads(d="segmentation"), "a map a joint"),
+        (heads(d="segmentation"), "one map per joint"),
         (heads(b="pixels"), "b: choose one"),
     ],
-    "03.11": [
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)"), "must give [2, 5]"),
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z)[:, 0, 0]"), "never reach"),
-        (MAP.format(head="nn.Linear(4, 5)", result="self.head(z).mean((1, 2))"), "rows of four"),
-        (MAP.format(head="nn.Linear(8, 5)", result="self.head(z.flatten(1))"), "now it crashes"),
-        (MAP.format(head="nn.Linear(16, 5)", result="self.head(z.flatten(2)).mean(1)"),
-         "the channels in another order"),
-        (MAP.format(head="nn.Linear(16, 5)", result="self.head(z[:, :1].flatten(1))"),
-         "7 of 8 channels never reach"),
-        ("def make_net():\n    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), "
-         "nn.Linear(48, 5))", "the convolution is gone"),
-    ],
-    "03.12": [
-        (TWO.format(size=4, result="self.size(kind)"), "one head reads what the other wrote"),
-        (TWO.format(size=4, result="self.size(kind.detach())"), "still moves with"),
-        (TWO.format(size=16, result="self.size(kind)"), "does not run"),
-        (TWO.format(size=16, result="torch.ones(6, 1)"), "nothing learns from the loss of 'size'"),
-        (TWO.format(size=16, result="self.kind(z)[:, :1]"), "a step on one task's loss moves both"),
-        (TWO.format(size=16, result="wide[:, 4:]")
-         .replace("nn.Linear(16, 4)", "nn.Linear(16, 5)")
-         .replace("kind = self.kind(z)", "wide = self.kind(z)\n        kind = wide[:, :4]"),
-         "one layer holds both heads"),
-        (TWO.format(size=16, result="self.size(torch.zeros_like(z))"), "reads 0 of the 16"),
-        (TWO.format(size=4, result="self.size(z[:, :4])"), "reads 4 of the 16"),
-        (TWO.format(size=16, result="self.size(z)[:, 0]"), "shape [6, 1]"),
-    ],
-    "03.13": [
-        (ANY.format(first="", pool="", head="nn.Linear(8 * 16 * 16, 5)"), "It fits [32] only"),
-        (ANY.format(first="", pool="", head="nn.Linear(8 * 14 * 14, 5)"), "It fits [28] only"),
-        (cut(":28"), "the edge at the bottom, right"),
-        (cut("-28:"), "the edge at the top, left"),
-        (cut("a:a + 28", "a = (x.shape[-1] - 28) // 2"), "the top, bottom, left, right"),
-        ("class Near(nn.Module):\n    def forward(self, x):\n"
-         "        return F.interpolate(x, size=28)\n\n"
-         + ANY.format(first="Near(), ", pool="", head="nn.Linear(8 * 14 * 14, 5)"),
-         "of the pixels"),
-        (ANY.format(first="", pool="nn.AdaptiveAvgPool2d(7), ", head="nn.Linear(8 * 49, 4)"),
-         "must give [2, 5]"),
-    ],
-    "03.14": [
-        (AGE + "F.mse_loss(output[:, 0], ages.long().double())", "whole years"),
-        (AGE + "F.mse_loss(output[:, 0], ages.round())", "you round"),
-        (AGE + "((output - ages) ** 2).mean()", "every output meets every age"),
-        (AGE + "F.mse_loss(output[:, 0].long().double(), ages)", "stops the gradient"),
-        (AGE + "F.mse_loss(output[:, 0].long().double(), ages.long().double())",
-         "nothing is mended yet"),
-        (AGE + "F.mse_loss(output[:, 0].detach(), ages)", "no gradient flows"),
-    ],
-    "03.15": [
-        (SCORE + "(output.argmax(1) == ages).double().mean()", "accuracy by argmax"),
-        (SCORE + "(output - ages).abs().mean()", "[B, B]"),
-        (SCORE + "((output[:, 0] - ages) ** 2).mean()", "mean squared error"),
-        (SCORE + "(output[:, 0].round() == ages.round()).double().mean()", "classes of ages"),
-    ],
-    "03.16": [
-        (HITS.format(value="sum(h.mean() for h in hits) / len(hits)"), "batches' accuracies"),
-        (HITS.format(value="sum(h.sum() for h in hits)"), "the number of hits"),
-        (HITS.format(value="sum(h.sum() for h in hits) / len(hits)"), "number of batches"),
-        (HITS.format(value="sum(hits) / len(hits)"), "your function raised"),
-    ],
-    "03.17": [
-        (MEAN + "sum(b.mean() for b in batches) / len(batches)", "the mean of the batches' means"),
-        (MEAN + "torch.cat(batches[:-1]).mean()", "dropped the short batch"),
-        (MEAN + "torch.cat(batches).sum()", "that is the sum"),
-        (MEAN + "torch.cat(batches).sum() / (len(batches) * len(batches[0]))", "the first"),
-    ],
-    "03.18": [
-        (DEVICE + "model, x.to(device), y.to(device)", "the model is left off"),
-        ("def on_device(model, x, y, device):\n    model.to(device)\n    x.to(device)\n"
-         "    y.to(device)\n    return model, x, y", "x is where it was"),
-        (DEVICE + "model.to(device), x.to(device), y", "y is where it was"),
-        ("def on_device(model, x, y, device):\n    model[0].to(device)\n"
-         "    return model, x.to(device), y.to(device)", "only a part"),
-        (DEVICE + "model.to(device), x.to(device), x.to(device)", "mixed up"),
-        (DEVICE + "nn.Sequential(*model[:1]).to(device), x.to(device), y.to(device)",
-         "another model"),
-    ],
 }  # fmt: skip
+SLIPS |= runpy.run_path(str(Path(__file__).with_name("deeper_slips.py")))["SLIPS"]

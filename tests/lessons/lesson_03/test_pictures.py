@@ -1,159 +1,106 @@
-"""The pictures of lesson 03: they show the numbers they say, and draw at every corner."""
-
-import itertools
-import re
+"""The pictures of lesson 03 say what they show."""
 
 import pytest
 import torch
+from torch import nn
 
-from mtl_helpers.lessons.lesson_03 import pictures as pictures
-from mtl_helpers.metrics import mean_interval
-from mtl_helpers.models import Size
+from mtl_helpers.lessons.lesson_03 import corners, pictures
+from mtl_helpers.metrics import Interval
+from mtl_helpers.models import CGC, PLE, HardSharing
+from mtl_helpers.tasks import regression
 from mtl_helpers.teaching.figures import cut_off
 
-F64 = torch.float64
+TWO = [regression("45 Queen Street"), regression("183 K Road")]
+X = torch.randn(6, 11, dtype=torch.float64)
 
 
-def numbers(text):
-    return [float(n) for n in re.findall(r"-?\d+\.\d+", text)]
+def test_every_loss_reaches_the_trunk_and_its_own_head():
+    model = HardSharing.linear(corners.stages(), TWO, features=16)
+    drawn = pictures.gradient_ways(model, X)
+    assert "layer 1: 45 Queen Street, 183 K Road" in drawn.says
+    assert "; 183 K Road: 183 K Road" in drawn.says
+    assert not cut_off(drawn.figure)
 
 
-@pytest.fixture
-def splits():
-    rng = torch.Generator().manual_seed(0)
-    tasks = {"digits": ["left", "right"], "tasks part at 1": [f"task_{k}" for k in (1, 2, 3, 4)]}
-    errors, sizes = {}, {}
-    for problem, names in tasks.items():
-        lift = torch.tensor([0.4, 0.1, 0.2, 0.3], dtype=F64)[:, None, None]
-        errors[problem] = lift + 0.1 * torch.rand(4, 6, len(names), generator=rng, dtype=F64)
-        sizes[problem] = [
-            Size(
-                {"shared": 30 * s, **dict.fromkeys(names, 100 - 30 * s)},
-                {"shared": 20.0 * s, **dict.fromkeys(names, 80 - 20.0 * s)},
-                None,
-            )
-            for s in range(4)
-        ]
-    return errors, tasks, sizes, dict.fromkeys(tasks, "error")
+def test_the_ladder_counts_parameters():
+    rungs = [HardSharing.split(corners.stages, TWO, s, features=16) for s in range(4)]
+    says = pictures.split_ladder(rungs, depth=3).says
+    assert "0 layers shared: 0 shared and 1,506 own" in says
+    assert "3 layers shared: 736 shared and 34 own" in says
 
 
-def test_the_split_explorer_says_error_price_and_best_split(splits):
-    errors, _, sizes, _ = splits
-    draw = pictures.split_explorer(*splits)
-    for problem, shared in itertools.product(errors, (0, 3)):
-        picture = draw(problem, shared)
-        assert not cut_off(picture.figure)
-        here, full = sizes[problem][shared], sizes[problem][3]
-        mean, _, _, parameters, work, lowest, *_ = numbers(picture.says)
-        assert mean == pytest.approx(float(errors[problem][shared].mean()), abs=1e-3)
-        ratio = here.total_parameters / full.total_parameters
-        assert parameters == pytest.approx(ratio, abs=0.01)
-        assert work == pytest.approx(here.total_multiply_adds / full.total_multiply_adds, abs=0.01)
-        assert "Lowest mean at 1 shared" in picture.says
-        assert lowest == pytest.approx(float(errors[problem][1].mean()), abs=1e-3)
+def test_below_the_last_level_of_ple_every_loss_reaches_own_experts():
+    options = {"own": 1, "shared": 1, "hidden": (6,), "tower": ()}
+    says = pictures.cgc_and_ple(CGC(11, TWO, **options), PLE(11, TWO, levels=2, **options), X).says
+    both = "45 Queen Street and 183 K Road"
+    assert "CGC, level 1, expert of 45 Queen Street: 45 Queen Street;" in says
+    assert f"level 1, expert of 183 K Road: {both}" in says
+    assert "level 2, expert of 183 K Road: 183 K Road" in says
 
 
-def test_the_bars_of_a_split_add_up_to_its_price(splits):
-    picture = pictures.split_explorer(*splits)("digits", 1)
-    bars = picture.figure.axes[1].patches
-    first = [bar.get_height() for bar in bars if abs(bar.get_x() + bar.get_width() / 2) < 0.1]
-    assert first == pytest.approx([30 / 110, 70 / 110, 70 / 110])
-
-
-def test_the_band_of_a_split_is_over_means_of_tasks(splits):
-    errors = splits[0]["digits"]
-    axes = pictures.split_explorer(*splits)("digits", 0).figure.axes[0]
-    found = mean_interval(errors[0].mean(1))
-    box = axes.collections[0].get_datalim(axes.transData)
-    assert box.y1 >= found.high - 1e-9
-    mean = next(line for line in axes.lines if line.get_label() == "mean")
-    assert mean.get_ydata()[0] == pytest.approx(found.mean)
-
-
-def test_overlap_is_one_for_the_same_gates_and_zero_for_disjoint_ones():
-    gate = torch.rand(5, 3, dtype=F64).softmax(1)
-    assert float(pictures.overlap(gate, gate)) == pytest.approx(1)
-    one, other = torch.eye(2, dtype=F64)[[0, 0]], torch.eye(2, dtype=F64)[[1, 1]]
-    assert float(pictures.overlap(one, other)) == 0
-    assert float(pictures.overlap(torch.full((4, 2), 0.5), torch.eye(2)[[0, 0, 1, 1]])) == 0.5
-
-
-def test_the_gates_explorer_shows_the_chosen_point():
-    rng = torch.Generator().manual_seed(0)
-    histories = {
-        p: {
-            "gates": torch.rand(4, 2, 3, generator=rng, dtype=F64).softmax(2),
-            "overlap": torch.rand(4, generator=rng, dtype=F64),
-            "loss": torch.rand(4, generator=rng, dtype=F64),
-        }
-        for p in (0.0, 0.5, 1.0)
-    }
-    draw = pictures.gates_explorer(histories, 20, ["task_1", "task_2"])
-    for p, step in itertools.product((0.0, 1.0), (0, 60)):
-        picture = draw(p, step)
-        assert not cut_off(picture.figure)
-        gates = histories[p]["gates"][step // 20]
-        *_, common, loss = numbers(picture.says)
-        assert common == pytest.approx(float(histories[p]["overlap"][step // 20]), abs=0.01)
-        assert loss == pytest.approx(float(histories[p]["loss"][step // 20]), abs=0.01)
-        bars = [bar.get_height() for bar in picture.figure.axes[0].patches]
-        assert bars == pytest.approx(gates.flatten().tolist())
-
-
-def test_the_stitches_explorer_says_the_share_of_the_other_task():
-    history = torch.zeros(2, 3, 2, 2, 2, dtype=F64)
-    history[:] = torch.tensor([[0.9, 0.1], [0.3, 0.9]])
-    history[1, 2, 1] = torch.tensor([[0.5, -0.5], [0.0, 1.0]])
-    draw = pictures.stitches_explorer(history, 20, ["left", "right"])
-    for run, stage, step in itertools.product((1, 2), (1, 2), (0, 40)):
-        picture = draw(run, stage, step)
-        assert not cut_off(picture.figure)
-        shares = [0.5, 0.0] if (run, stage, step) == (2, 2, 40) else [0.1, 0.25]
-        assert numbers(picture.says)[-2:] == pytest.approx(shares, abs=0.01)
+def test_four_heads_say_their_shapes():
+    heads = {"classification": (nn.Flatten(), "all"), "detection": (nn.Identity(), "places")}
+    drawn = pictures.four_heads(torch.zeros(2, 4, 3, 3), heads)
+    assert "classification: 36, all; detection: 4 × 3 × 3, places" in drawn.says
 
 
 @pytest.fixture
-def prices():
-    ways = ["single-task", "hard sharing", "MMoE", "single-task, convolutions", "MTAN"]
-    return [
-        {
-            "way": way,
-            "delta_m": float(seed - 2 + k),
-            "parameters": 100 * (k + 1),
-            "work_ratio": 1.0 + k,
-            "time_ratio": 0.5 + k,
-        }
-        for k, way in enumerate(ways)
-        for seed in range(4)
-    ]
+def rows():
+    rng = torch.Generator().manual_seed(0)
+    found = []
+    for hours in (25, 50, 100, 200):
+        for s, way in enumerate(["split 0", "split 1", "split 2", "split 3", "linear", "FiLM"]):
+            for seed in range(5):
+                error = 0.8 - 0.1 * min(s, 3) + 0.01 * float(torch.rand((), generator=rng))
+                found.append({"hours": hours, "way": way, "seed": seed, "rmse": error,
+                              "by_counter": [error, error]})  # fmt: skip
+    return found
 
 
-def test_the_price_list_says_every_price(prices):
-    trunks = {row["way"]: "hard sharing" for row in prices}
-    picture = pictures.price_list(prices, trunks)
-    assert not cut_off(picture.figure)
-    assert "MMoE: 1.50 parameters, 3.00 multiply-adds, 2.50 time, delta-m 1.5" in picture.says
-    left, right = picture.figure.axes
-    widths = [bar.get_width() for bar in left.patches[3 * 2 : 3 * 3]]
-    assert widths == [1.5, 3.0, 2.5]
-    assert len(right.containers) == 3  # single-task stands at zero, without an interval
+def test_the_dial_names_the_lowest(rows):
+    picture = pictures.label_dial(rows)
+    for hours in (25, 200):
+        drawn = picture(hours)
+        assert drawn.says.startswith(f"{hours} hours: RMSE 0.8") or "0.80" in drawn.says
+        assert drawn.says.endswith("Lowest at 3.")
+        assert not cut_off(drawn.figure)
 
 
-def test_lines_say_their_means():
-    values = {"MMoE": torch.tensor([[1.0, 2.0], [3.0, 2.2]]), "PLE": torch.rand(3, 2)}
-    picture = pictures.lines([0.0, 1.0], values, x_label="x", y_label="y", ticks=["a", "b"])
-    assert picture.says.startswith("MMoE: 2.000, 2.100; PLE: ")
-    assert not cut_off(picture.figure)
+def test_gains_are_relative_to_separate_networks(rows):
+    found = pictures.gains(rows, 50)
+    assert found["split 0"] is None
+    assert 30 < found["split 3"].mean < 45
 
 
-def test_panels_beside_each_other_say_their_means_and_share_an_axis():
-    low, high = torch.tensor([[1.0, 2.0], [3.0, 2.2]]), torch.tensor([[7.0, 8.0], [9.0, 8.2]])
-    panels = {"one layer": {"MMoE": low}, "two layers": {"MMoE": high, "PLE": high}}
-    picture = pictures.lines_beside([0.0, 1.0], panels, x_label="x", y_label="y", styles={})
-    assert picture.says.startswith("one layer: MMoE: 2.000, 2.100. two layers: MMoE: 8.000, 8.100;")
-    assert not cut_off(picture.figure)
-    left, right = picture.figure.axes
-    assert left.get_ylim() == right.get_ylim()
-    assert [axes.get_title(loc="left") or axes.get_title() for axes in (left, right)] == [*panels]
-    drawn = [line.get_label() for line in right.lines if not line.get_label().startswith("_")]
-    assert drawn == ["MMoE", "PLE"]
+def test_the_price_list_takes_rows_without_a_price(rows):
+    prices = [{"way": w, "parameters": p, "multiply_adds": p, "time": 1.0}
+              for w, p in (("split 3", 10), ("FiLM", 20))]  # fmt: skip
+    gains = {"split 3": None, "linear": Interval(1.0, 0.0, 2.0, "t")}
+    gains["FiLM"] = Interval(5.0, 4.0, 6.0, "t")
+    names = {"linear": "linear", "split 3": "one trunk", "FiLM": "FiLM"}
+    says = pictures.price_list(prices, gains, names).says
+    assert says == (
+        "linear: +1 %; one trunk: reference, price 1.0, 1.0, 1.0; FiLM: +5 %, price 2.0, 2.0, 1.0."
+    )
+
+
+def test_truth_names_the_best_split():
+    rows = [{"depth": d, "split": s, "seed": i, "rmse": abs(d - s) + 0.1 * i + 0.01 * i * s}
+            for d in range(4) for s in range(4) for i in range(5)]  # fmt: skip
+    says = pictures.by_truth(rows).says
+    assert says == "; ".join(f"part at {d}: lowest at split {d}" for d in range(4)) + "."
+
+
+def test_stitches_start_where_they_start():
+    rows = [{"problem": "part at 1", "start": s, "rate": r, "seed": i,
+             "history": [[0.1, 0.1, 0.1], [0.1, 0.2, 0.3 + 0.01 * i]]}
+            for s, r in (("random", 1), ("trained", 30)) for i in range(4)]  # fmt: skip
+    for recipe in ("naive", "paper"):
+        drawn = pictures.stitch_histories(rows, 50)("part at 1", recipe)
+        assert "stage 1 0.10, stage 2 0.20, stage 3 0.3" in drawn.says
+        assert not cut_off(drawn.figure)
+
+
+def test_shares_are_said():
+    says = pictures.shares({"equal": torch.tensor([0.5, 0.5])}).says
+    assert says == "equal: 0.50, 0.50."

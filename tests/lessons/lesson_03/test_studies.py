@@ -148,39 +148,19 @@ def test_tuning_seeds_lie_evenly_over_the_dial():
         assert torch.equal(parts.train.targets["task_2"], wanted.train.targets["task_2"])
 
 
-@pytest.mark.parametrize("way", study.WAYS)
-def test_every_way_gives_ten_scores_a_side(way):
-    outputs = study.WAYS[way]()(torch.randn(3, *study.IMAGE, dtype=torch.float64))
-    assert {name: tuple(y.shape) for name, y in outputs.items()} == {
-        "left": (3, 10),
-        "right": (3, 10),
-    }
+@pytest.mark.parametrize("split", [0, 1, 2, 3])
+def test_all_splits_have_about_one_size(split):
+    width = study.equal_width(4, 8, 3, split, 680)
+    tasks = [regression(f"task_{k}") for k in range(4)]
+    trunk = partial(study.stages, 8, width, 3)
+    made = HardSharing.split(trunk, tasks, split, features=width)
+    assert study.parameters_of(made) == pytest.approx(680, rel=0.1)
 
 
-def test_convolutions_are_compared_with_their_own_trunk():
-    assert study.baseline("MTAN", "hard sharing") == "hard sharing, convolutions"
-    assert study.baseline("PLE", "single-task") == "single-task"
-    count = sum(p.numel() for p in study.mtan_trunk().parameters())
-    model = study.WAYS["MTAN"]()
-    picked = sum(p.numel() for p in model.picked.parameters())
-    assert count + picked == sum(p.numel() for p in model.shared_parameters())
-
-
-def test_hard_sharing_takes_as_long_as_itself():
-    found = study.time_ratios(["hard sharing", "MTAN"], examples=4, rounds=2)
-    assert found["hard sharing"] == 1
-    assert found["MTAN"] > 0
-
-
-def test_soft_sharing_is_tuned_over_its_strength_too():
-    small = {
-        "ways": ["soft sharing"],
-        "learning_rates": [0.01],
-        "strengths": [0.0, 1e4],
-        "tuning_seeds": [100],
-        "steps": 20,
-        "record_every": 10,
-        "examples": 200,
-    }
-    (row,) = study.price_list({**study.PRICES, **small}, [0])
-    assert (row["way"], row["strength"], row["lr"]) == ("soft sharing", 0.0, 0.01)
+def test_a_line_fits_what_is_a_line():
+    parts = study.correlated(0.5, 0)
+    line = {n: 1 + 2 * parts.train.inputs[:, 0] for n in ("task_1", "task_2")}
+    train = type(parts.train)(parts.train.inputs, line)
+    test = type(parts.test)(parts.test.inputs, {n: 1 + 2 * parts.test.inputs[:, 0] for n in line})
+    assert study.linear_rmse(Splits(train, parts.valid, test)) < 1e-9
+    assert study.linear_rmse(parts) > 0.7
