@@ -547,7 +547,7 @@ def gains_by_corner() -> np.ndarray:
         arm: np.array([r["by_counter"] for r in sorted(rows, key=_seed) if r["arm"] == arm])
         for arm in ("together", "separate")
     }
-    return (1 - errors["together"] / errors["separate"]).mean(0)
+    return 1 - errors["together"].sum(0) / errors["separate"].sum(0)
 
 
 def _seed(row: Mapping[str, Any]) -> int:

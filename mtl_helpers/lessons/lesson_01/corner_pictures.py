@@ -425,17 +425,18 @@ def saved(
 def by_day_and_night(
     truth: MultiTaskData, predictions: Mapping[str, Mapping[str, Tensor]]
 ) -> dict[tuple[str, str], float]:
-    """RMSE of each arm by day (6:00 to 22:00) and at night, averaged over the counters.
+    """RMSE of each arm by day (6:00 to 22:00), at night and on Saturday nights, over all counters.
 
     Args:
         truth: one row per hour, with plain inputs.
         predictions: by arm and counter, for the same rows, [N].
     """
-    hours, _ = hour_and_weekday(truth.inputs)
+    hours, days = hour_and_weekday(truth.inputs)
     night = torch.from_numpy((hours < 6) | (hours >= 22))
+    saturday = night & torch.from_numpy(days == DAYS.index("Saturday"))
     found = {}
     for arm, values in predictions.items():
-        for part, rows in (("day", ~night), ("night", night)):
+        for part, rows in (("day", ~night), ("night", night), ("Saturday night", saturday)):
             off = [(values[k] - target)[rows] for k, target in truth.targets.items()]
             errors = [float(o.square().nanmean().sqrt()) for o in off]
             found[arm, part] = sum(errors) / len(errors)
